@@ -1,0 +1,876 @@
+"""
+The update compiler and every update operator.
+
+``Update(source)`` merges all operators of an update into one tree of paths, so that two writes of one place are
+refused once, while compiling.  Applying it copies only the way to what changes: documents that a reader may hold
+are never touched, and a document in which nothing changes comes back as the same object.
+"""
+
+from __future__ import annotations
+
+import difflib
+import operator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+from bson import Regex, Timestamp
+
+from connectome.errors import QueryError, UpdateError, at
+from connectome.extjson import MAX_DEPTH, WRAPPERS, preview
+from connectome.query.filter import Filter, element_test, is_operator
+from connectome.query.numbers import Overflow64, combined
+from connectome.query.paths import Path, Test, is_index, parse_path
+from connectome.query.pipeline import compile_stages
+from connectome.query.values import (
+    MISSING,
+    Document,
+    Value,
+    depth,
+    equal,
+    identical,
+    integral,
+    is_number,
+    sort_key,
+    type_alias,
+)
+
+# MongoDB allows 1,500,000; nobody who writes "a.100000" to a short array means it.
+MAX_PADDING: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """What an operator may know of the moment at which it is applied."""
+
+    document: Document
+    inserting: bool
+    # The position that ``$`` stands for; None where the filter matched by no element of an array.
+    position: int | None = None
+
+
+# The value at a path, or MISSING, to the value that shall stand there; MISSING removes it.
+Change = Callable[[Value, Occasion], Value]
+ArrayFilters = Mapping[str, Filter]
+
+
+class Update:
+    """
+    A compiled update.
+
+    Args:
+        source: Update operators; or plain fields, which mean ``$set``; or an array: a pipeline of stages.
+        array_filters: Which elements ``$[identifier]`` stands for, see ``compile_array_filters``.
+
+    Raises:
+        UpdateError: ``FailedToParse``, ``ConflictingUpdateOperators`` and others as MongoDB names them, with the
+            pointer to the place in ``source``.
+    """
+
+    def __init__(self, source: Value, array_filters: ArrayFilters = MappingProxyType({})) -> None:
+        self.source = source
+        self._change = _pipeline(source, array_filters) if type(source) is list else _Operators(source, array_filters)
+
+    def apply(self, document: Document, filter: Filter | None = None) -> Document:
+        """
+        The document as the update leaves it: a new one, or the same object where nothing changes.
+
+        Args:
+            filter: By which the document was found, for the positional ``$``.
+
+        Raises:
+            UpdateError: The document refuses: ``PathNotViable``, ``TypeMismatch``, ``ImmutableField``, …
+        """
+        changed = self._change(document, filter, inserting=False)
+        return document if changed is document else _bounded(changed)
+
+    def insert(self, filter: Filter) -> Document:
+        """
+        The document that an upsert creates: the equalities of the filter, then the update.
+
+        Raises:
+            QueryError: ``NotSingleValueField`` -- the filter fixes one place twice.
+            UpdateError: As ``apply``.
+        """
+        return _bounded(self._change(_seed(filter), None, inserting=True))
+
+
+def _bounded(document: Document) -> Document:
+    """Refuse what a client could not send back: an update may put one deep value into another."""
+    levels = depth(document)
+    if levels > MAX_DEPTH:
+        raise UpdateError(
+            f"a document has up to {MAX_DEPTH} levels, and this one would have {levels}", code="Overflow", pointer=None
+        )
+    return document
+
+
+class _Transformation(Protocol):
+    def __call__(self, document: Document, filter: Filter | None, /, *, inserting: bool) -> Document: ...
+
+
+def _pipeline(source: list[Value], array_filters: ArrayFilters) -> _Transformation:
+    if array_filters:
+        raise UpdateError("an update by a pipeline takes no arrayFilters", code="FailedToParse", pointer=None)
+    stages = compile_stages(source)
+
+    def transformed(document: Document, _: Filter | None, *, inserting: bool) -> Document:
+        changed = document
+        for stage in stages:
+            changed = stage(changed)
+        if "_id" in document:
+            # A pipeline that makes a new root need not carry the _id over.
+            becomes = changed.get("_id", document["_id"])
+            if not identical(document["_id"], becomes):
+                raise _immutable(document["_id"], becomes)
+            if next(iter(changed), None) != "_id":
+                changed = {"_id": becomes, **changed}
+        return document if identical(document, changed) else changed
+
+    return transformed
+
+
+def _immutable(was: Value, becomes: Value) -> UpdateError:
+    return UpdateError(
+        f"_id cannot be changed: it is {preview(was)}, and would become {preview(becomes)}", code="ImmutableField"
+    )
+
+
+class _Operators:
+    """What the operators of an update change, merged into one tree of paths."""
+
+    def __init__(self, source: Value, array_filters: ArrayFilters) -> None:
+        self._root = _Branch()
+        self._positional = False
+        used: set[str] = set()
+        for place, name, path, operand in _changes(source):
+            with at(*place):
+                for target, leaf in _operator(name)(path, operand, place):
+                    parts = _writable_path(target)
+                    self._positional |= "$" in parts
+                    used |= {identifier for part in parts if (identifier := _identifier(part))}
+                    for identifier in used - array_filters.keys():
+                        raise UpdateError(f"no array filter was given for the identifier {identifier!r} in {target!r}")
+                    self._root.plant(parts, leaf)
+        for identifier in array_filters.keys() - used:
+            raise UpdateError(
+                f"the array filter for the identifier {identifier!r} is not used in the update",
+                code="FailedToParse",
+                pointer=None,
+            )
+        self._root.finish(array_filters)
+
+    def __call__(self, document: Document, filter: Filter | None, *, inserting: bool) -> Document:
+        position = filter.position(document) if filter and self._positional else None
+        changed: Document = self._root(document, Occasion(document, inserting, position))
+        if changed is document:
+            return document
+        was, becomes = document.get("_id", MISSING), changed.get("_id", MISSING)
+        if was is not MISSING and not identical(was, becomes):
+            with self._at_change_of("_id"):
+                raise _immutable(was, becomes)
+        for name in changed:
+            # An insert may bring such a name, and a part below the top may be one; so it is since MongoDB 5.0.
+            if name.startswith("$") and not inserting and changed[name] is not document.get(name):
+                with self._at_change_of(name):
+                    raise UpdateError(
+                        f"the name of a field does not start with '$': {name!r}", code="DollarPrefixedFieldName"
+                    )
+        return changed
+
+    def _at_change_of(self, name: str) -> at:
+        """The place in the update of what changes a top-level field."""
+        return at(*next(leaf.place for path, leaf in self._root.leaves() if path[0] == name))
+
+
+def compile_array_filters(source: list[Document]) -> dict[str, Filter]:
+    """
+    The array filters of an update, by the identifier that each of them is about.
+
+    Raises:
+        QueryError, UpdateError: ``FailedToParse`` -- a filter about no identifier, or about two, or two about one;
+            ``BadValue`` -- an identifier that is none; with the pointer from the array on.
+    """
+    filters: dict[str, Filter] = {}
+    for position, each in enumerate(source):
+        with at(position):
+            compiled = Filter(each)
+            names = sorted(compiled.fields)
+            if len(names) != 1:
+                raise UpdateError(
+                    f"an array filter is about one identifier, not {' and '.join(map(repr, names)) or 'none'}",
+                    code="FailedToParse",
+                )
+            if not re.fullmatch(r"[a-z][a-zA-Z0-9]*", names[0]):
+                raise UpdateError(
+                    f"an identifier starts with a small letter and has letters and digits, and {names[0]!r} does not"
+                )
+            if names[0] in filters:
+                raise UpdateError(f"two array filters are about the identifier {names[0]!r}", code="FailedToParse")
+            filters[names[0]] = compiled
+    return filters
+
+
+def _identifier(part: str) -> str:
+    """The identifier of ``$[identifier]``; empty for ``$[]`` and for any other part."""
+    return part[2:-1] if part.startswith("$[") and part.endswith("]") else ""
+
+
+def _is_all(part: str) -> bool:
+    """Whether a part stands for several elements: ``$[]`` or ``$[identifier]``."""
+    return part.startswith("$[") and part.endswith("]")
+
+
+def _changes(source: Value) -> Iterator[tuple[tuple[str, ...], str, str, Value]]:
+    """
+    Each change that an update asks for.
+
+    Yields:
+        Its place in the source, the operator, the path, the operand.
+    """
+    if type(source) is not dict:
+        raise UpdateError(f"an update is an object, not {preview(source)}", code="FailedToParse")
+    if not any(name.startswith("$") for name in source):
+        for path, operand in source.items():
+            yield (path,), "$set", path, operand
+        return
+    for name, fields in source.items():
+        with at(name):
+            if not name.startswith("$"):
+                raise UpdateError(
+                    f"an update holds operators or plain fields, never both, and {name!r} is a plain field",
+                    code="FailedToParse",
+                )
+            _operator(name)
+            if type(fields) is not dict:
+                raise UpdateError(
+                    f"{name} needs an object of paths and operands, not {preview(fields)}", code="FailedToParse"
+                )
+        for path, operand in fields.items():
+            yield (name, path), name, path, operand
+
+
+def _operator(name: str) -> _Operator:
+    if name not in OPERATORS:
+        nearest = difflib.get_close_matches(name, OPERATORS, n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else "expected one of " + ", ".join(sorted(OPERATORS))
+        raise UpdateError(f"unknown update operator: {name}; {hint}", code="FailedToParse")
+    return OPERATORS[name]
+
+
+def _writable_path(path: str) -> Path:
+    parts = parse_path(path)
+    if not all(parts):
+        raise UpdateError(f"the path {path!r} has an empty part", code="EmptyFieldName")
+    if parts[0] == "$" or _is_all(parts[0]):
+        raise UpdateError(f"a path starts with a field, and {path!r} with the positional {parts[0]!r}")
+    if parts.count("$") > 1:
+        raise UpdateError(f"a path has one positional '$', and {path!r} has {parts.count('$')}")
+    for part in parts:
+        if part in WRAPPERS:
+            raise UpdateError(
+                f"the part {part!r} of {path!r} is the name of an Extended JSON type, and would be read as one",
+                code="DollarPrefixedFieldName",
+            )
+    return parts
+
+
+def _seed(filter: Filter) -> Document:
+    """The document that the equalities of a filter describe."""
+    seeds = _Branch()
+    for path, value in filter.equalities.items():
+        parts = _writable_path(path)
+        try:
+            seeds.plant(parts, _Leaf((), lambda _, __, value=value: value))  # type: ignore[misc]
+        except UpdateError:
+            raise QueryError(
+                f"cannot tell what an upsert shall insert: the filter fixes {path!r}, and a path inside it or above it",
+                code="NotSingleValueField",
+            ) from None
+    seeds.finish({})
+    document: Document = seeds({}, Occasion({}, inserting=True))
+    return document
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """
+    One change at the end of a path.
+
+    place: where it stands in the update's source, for the pointer of what a document refuses.
+    needs_way: a path that leads through a scalar is refused even where the change would create nothing.
+    """
+
+    place: tuple[str, ...]
+    change: Change
+    needs_way: bool = True
+
+    def __call__(self, value: Value, occasion: Occasion) -> Value:
+        with at(*self.place):
+            changed = self.change(value, occasion)
+        if value is MISSING or changed is MISSING:
+            return changed
+        return value if identical(value, changed) else changed
+
+    def leaves(self) -> Iterator[tuple[Path, _Leaf]]:
+        yield (), self
+
+    def finish(self, array_filters: ArrayFilters) -> None:
+        """A leaf has nothing below it."""
+
+
+class _Branch:
+    """What an update changes below one document or array, by the name of the part."""
+
+    __slots__ = ("_array_filters", "_children", "_filters", "_merged")
+
+    def __init__(self) -> None:
+        self._children: dict[str, _Branch | _Leaf] = {}
+        # Of ``$[]`` and ``$[identifier]``: which elements each is about.
+        self._filters: list[tuple[Test, _Branch | _Leaf]] = []
+        self._array_filters: ArrayFilters = {}
+        self._merged: dict[tuple[int, ...], _Branch | _Leaf] = {}
+
+    def plant(self, path: Path, leaf: _Leaf) -> None:
+        """
+        Add a change at the end of a path.
+
+        Raises:
+            UpdateError: ``ConflictingUpdateOperators`` -- the path is written already, or one inside or above it, or
+                elements by their positions beside elements by ``$[]``.
+        """
+        branch = self
+        *parents, last = path
+        for position, part in enumerate(path):
+            if any(_is_all(other) != _is_all(part) for other in branch._children):
+                raise _conflict(path, path[:position])
+            if position < len(parents):
+                below = branch._children.setdefault(part, _Branch())
+                if isinstance(below, _Leaf):
+                    raise _conflict(path, path[: position + 1])
+                branch = below
+        if last in branch._children:
+            raise _conflict(path, path)
+        branch._children[last] = leaf
+
+    def finish(self, array_filters: ArrayFilters) -> None:
+        """Put the parts in the order in which MongoDB adds new fields, by name, numbers by value; bind the filters."""
+        self._array_filters = array_filters
+        self._children = dict(sorted(self._children.items(), key=lambda item: _part_order(item[0])))
+        for part, child in self._children.items():
+            child.finish(array_filters)
+            if _is_all(part):
+                self._filters.append((_element_filter(_identifier(part), array_filters), child))
+
+    def leaves(self) -> Iterator[tuple[Path, _Leaf]]:
+        """Every change below, with its path from here."""
+        for part, child in self._children.items():
+            for path, leaf in child.leaves():
+                yield (part, *path), leaf
+
+    def __call__(self, value: Value, occasion: Occasion) -> Value:
+        """The value with everything below it changed: a copy, or the same object where nothing changes."""
+        if self._filters:
+            return self._in_elements(value, occasion)
+        if type(value) is dict:
+            return self._in_document(value, occasion)
+        if type(value) is list:
+            return self._in_array(value, occasion)
+        if value is MISSING:
+            return self._in_document({}, occasion) or MISSING
+        for part, child in self._by_name(occasion):
+            _no_way(value, part, child, occasion)
+        return value
+
+    def _in_elements(self, value: Value, occasion: Occasion) -> Value:
+        if type(value) is not list:
+            with at(*next(self.leaves())[1].place):
+                if value is MISSING:
+                    raise UpdateError("the path to the array of '$[]' must exist, and it does not")
+                raise UpdateError(f"'$[]' changes the elements of an array, not {preview(value)}")
+        changed = [self._in_element(element, occasion) for element in value]
+        return value if all(map(operator.is_, value, changed)) else changed
+
+    def _in_element(self, element: Value, occasion: Occasion) -> Value:
+        children = [child for test, child in self._filters if test(element)]
+        if not children:
+            return element
+        after = self._one(children)(element, occasion)
+        return None if after is MISSING else after
+
+    def _one(self, children: list[_Branch | _Leaf]) -> _Branch | _Leaf:
+        """Several changes of one element as one."""
+        if len(children) == 1:
+            return children[0]
+        key = tuple(map(id, children))
+        if key not in self._merged:
+            self._merged[key] = _merge(children, self._array_filters)
+        return self._merged[key]
+
+    def _in_document(self, document: Document, occasion: Occasion) -> Document:
+        changed = document
+        for part, child in self._by_name(occasion):
+            before = document.get(part, MISSING)
+            after = child(before, occasion)
+            if after is not before:
+                changed = dict(document) if changed is document else changed
+                if after is MISSING:
+                    del changed[part]
+                else:
+                    changed[part] = after
+        return changed
+
+    def _in_array(self, array: list[Value], occasion: Occasion) -> list[Value]:
+        changed = array
+        for part, child in self._by_name(occasion):
+            if not is_index(part):
+                _no_way(array, part, child, occasion)
+                continue
+            index = int(part)
+            before = array[index] if index < len(array) else MISSING
+            after = child(before, occasion)
+            if after is not before:
+                changed = list(array) if changed is array else changed
+                _put(changed, index, after, child)
+        return changed
+
+    def _by_name(self, occasion: Occasion) -> Iterable[tuple[str, _Branch | _Leaf]]:
+        """The parts with their changes, and ``$`` as the position that it stands for."""
+        if "$" not in self._children:
+            return self._children.items()
+        positional = self._children["$"]
+        if occasion.position is None:
+            with at(*next(positional.leaves())[1].place):
+                raise UpdateError("the positional '$' needs a query that matched by an element of an array")
+        part = str(occasion.position)
+        named = {name: child for name, child in self._children.items() if name != "$"}
+        named[part] = self._one([named[part], positional]) if part in named else positional
+        return sorted(named.items(), key=lambda item: _part_order(item[0]))
+
+
+def _element_filter(identifier: str, array_filters: ArrayFilters) -> Test:
+    if not identifier:
+        return lambda _: True
+    matches = array_filters[identifier].matches
+    return lambda element: matches({identifier: element})
+
+
+def _merge(children: list[_Branch | _Leaf], array_filters: ArrayFilters) -> _Branch | _Leaf:
+    merged = _Branch()
+    for child in children:
+        for path, leaf in child.leaves():
+            with at(*leaf.place):
+                if not path:
+                    raise UpdateError(
+                        "two changes of the update reach one element of an array", code="ConflictingUpdateOperators"
+                    )
+                merged.plant(path, leaf)
+    merged.finish(array_filters)
+    return merged
+
+
+def _put(array: list[Value], index: int, value: Value, child: _Branch | _Leaf) -> None:
+    """Write one element; what is removed from an array leaves null, so that the others keep their places."""
+    missing = index - len(array)
+    if missing > MAX_PADDING:
+        with at(*next(child.leaves())[1].place):
+            raise UpdateError(
+                f"an array may be padded with {MAX_PADDING} nulls, and position {index} needs {missing}",
+                code="CannotBackfillArray",
+            )
+    if missing >= 0:
+        array.extend([None] * (missing + 1))
+    array[index] = None if value is MISSING else value
+
+
+def _no_way(value: Value, part: str, child: _Branch | _Leaf, occasion: Occasion) -> None:
+    """Refuse a path that leads into a scalar, or by a name into an array, where something would be written."""
+    for _, leaf in child.leaves():
+        if leaf.needs_way or leaf(MISSING, occasion) is not MISSING:
+            with at(*leaf.place):
+                raise UpdateError(f"cannot create field {part!r} in {preview(value)}", code="PathNotViable")
+
+
+def _conflict(path: Path, taken: Path) -> UpdateError:
+    return UpdateError(
+        f"updating the path {'.'.join(path)!r} would create a conflict at {'.'.join(taken)!r}",
+        code="ConflictingUpdateOperators",
+    )
+
+
+def _part_order(part: str) -> tuple[int, int, str]:
+    return (0, int(part), "") if is_index(part) else (1, 0, part)
+
+
+# Path, operand and place in the source → the changes to plant, each with its path.
+_Operator = Callable[[str, Value, tuple[str, ...]], list[tuple[str, _Leaf]]]
+OPERATORS: dict[str, _Operator] = {}
+
+
+def update_operator(name: str, *, needs_way: bool = True) -> Callable[[Callable[[Value], Change]], Any]:
+    """
+    Declare a function from operand to ``Change`` as an update operator.
+
+    Args:
+        needs_way: False for an operator that ignores a path which leads through a scalar.
+    """
+
+    def declare(function: Callable[[Value], Change]) -> Callable[[Value], Change]:
+        def plan(path: str, operand: Value, place: tuple[str, ...]) -> list[tuple[str, _Leaf]]:
+            return [(path, _Leaf(place, function(operand), needs_way))]
+
+        plan.__doc__ = function.__doc__
+        OPERATORS[name] = plan
+        return function
+
+    return declare
+
+
+@update_operator("$set")
+def set_(operand: Value) -> Change:
+    """Set the field, creating the documents on the way to it."""
+    return lambda _, __: operand
+
+
+@update_operator("$setOnInsert", needs_way=False)
+def set_on_insert(operand: Value) -> Change:
+    """Set the field where an upsert creates the document; else do nothing."""
+    return lambda value, occasion: operand if occasion.inserting else value
+
+
+@update_operator("$unset", needs_way=False)
+def unset(_: Value) -> Change:
+    """Remove the field; an element of an array becomes null."""
+    return lambda _, __: MISSING
+
+
+def rename(path: str, operand: Value, place: tuple[str, ...]) -> list[tuple[str, _Leaf]]:
+    """
+    Give the field another name, which may lie in another document; a field of that name is replaced.
+
+    Raises:
+        UpdateError: ``BadValue`` -- not a name, the same name, one path inside the other; from the change: either
+            leads through an array.
+    """
+    if type(operand) is not str:
+        raise UpdateError(f"$rename needs the new name as a string, not {preview(operand)}")
+    source, target = _writable_path(path), _writable_path(operand)
+    if any(part == "$" or _is_all(part) for part in (*source, *target)):
+        raise UpdateError(f"$rename takes no positional part: {path!r} to {operand!r}")
+    if source == target:
+        raise UpdateError(f"$rename needs two different names, and both are {operand!r}")
+    shorter = min(len(source), len(target))
+    if source[:shorter] == target[:shorter]:
+        raise UpdateError(f"$rename cannot move a field into or out of itself: {path!r} to {operand!r}")
+
+    def take(value: Value, occasion: Occasion) -> Value:
+        taken = _at(source, occasion.document)
+        if taken is MISSING:
+            return value
+        _refuse_arrays(source, occasion.document, "source")
+        _refuse_arrays(target, occasion.document, "target")
+        return taken
+
+    return [(path, _Leaf(place, lambda _, __: MISSING)), (operand, _Leaf(place, take, needs_way=False))]
+
+
+OPERATORS["$rename"] = rename
+
+
+def _at(path: Path, value: Value) -> Value:
+    """What stands at a path, positions in arrays included."""
+    for part in path:
+        if type(value) is dict:
+            value = value.get(part, MISSING)
+        elif type(value) is list and is_index(part) and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return MISSING
+    return value
+
+
+def _refuse_arrays(path: Path, document: Document, end: str) -> None:
+    """Refuse a path that leads through an array; one may stand at its end."""
+    for length in range(1, len(path)):
+        if type(_at(path[:length], document)) is list:
+            raise UpdateError(f"the {end} of $rename cannot lie in an array, and {'.'.join(path)!r} does")
+
+
+@update_operator("$currentDate")
+def current_date(operand: Value) -> Change:
+    """
+    Set the field to the time at which the update was compiled: one time for the whole request.
+
+    Args:
+        operand: ``true`` or ``{"$type": "date"}`` for a date, ``{"$type": "timestamp"}`` for a timestamp.
+    """
+    now = datetime.now(UTC)
+    date = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    if type(operand) is bool:
+        return lambda _, __: date
+    if type(operand) is not dict:
+        raise UpdateError(f'$currentDate needs true or {{"$type": "date" or "timestamp"}}, not {preview(operand)}')
+    for name in operand:
+        if name != "$type":
+            with at(name):
+                raise UpdateError(f"$currentDate knows only $type, not {name!r}")
+    if operand.get("$type") not in ("date", "timestamp"):
+        raise UpdateError(f'the $type of $currentDate is "date" or "timestamp", not {preview(operand)}')
+    stamp = Timestamp(int(now.timestamp()), 1)
+    return lambda _, __: date if operand["$type"] == "date" else stamp
+
+
+@update_operator("$inc")
+def inc(operand: Value) -> Change:
+    """Add to a number; a missing field starts at 0."""
+    return _arithmetic(operand, "$inc", operator.add, missing=operand)
+
+
+@update_operator("$mul")
+def mul(operand: Value) -> Change:
+    """Multiply a number; a missing field becomes 0 of the operand's type."""
+    return _arithmetic(operand, "$mul", operator.mul, missing=_zero(operand))
+
+
+def _arithmetic(operand: Value, name: str, combine: Callable[[Any, Any], Any], *, missing: Value) -> Change:
+    if not is_number(operand):
+        raise UpdateError(f"{name} needs a number, not {preview(operand)}", code="TypeMismatch")
+
+    def change(value: Value, _: Occasion) -> Value:
+        if value is MISSING:
+            return missing
+        if not is_number(value):
+            raise UpdateError(
+                f"{name} changes numbers, and the field holds {preview(value)}, of type {type_alias(value)}",
+                code="TypeMismatch",
+            )
+        try:
+            return combined(value, operand, combine)
+        except Overflow64:
+            raise UpdateError(f"{name} of {preview(value)} by {preview(operand)} is beyond 64 bits") from None
+
+    return change
+
+
+def _zero(number: Value) -> Value:
+    """Zero of the same type; of what is no number, which is refused elsewhere, any zero will do."""
+    return combined(number, 0, lambda _, zero: zero) if is_number(number) else 0
+
+
+@update_operator("$bit")
+def bit(operand: Value) -> Change:
+    """Combine a whole number bit by bit, by ``and``, ``or``, ``xor``; a missing field starts at 0."""
+    if type(operand) is not dict or not operand:
+        raise UpdateError(f"$bit needs an object of and, or, xor and whole numbers, not {preview(operand)}")
+    for name, number in operand.items():
+        with at(name):
+            if name not in _BITWISE:
+                raise UpdateError(f"$bit knows and, or and xor, not {name!r}")
+            if type_alias(number) not in ("int", "long"):
+                raise UpdateError(f"$bit needs an int or a long, not {preview(number)}, of type {type_alias(number)}")
+
+    def change(value: Value, _: Occasion) -> Value:
+        result = 0 if value is MISSING else value
+        if type_alias(result) not in ("int", "long"):
+            raise UpdateError(
+                f"$bit changes ints and longs, and the field holds {preview(value)}, of type {type_alias(value)}"
+            )
+        for name, number in operand.items():
+            result = combined(result, number, _BITWISE[name])
+        return result
+
+    return change
+
+
+_BITWISE: Final[dict[str, Callable[[int, int], int]]] = {
+    "and": operator.and_,
+    "or": operator.or_,
+    "xor": operator.xor,
+}
+
+
+@update_operator("$min")
+def min_(operand: Value) -> Change:
+    """Set the field where the operand is less, in the order of all BSON types, or the field is missing."""
+    key = sort_key(operand)
+    return lambda value, _: operand if value is MISSING or key < sort_key(value) else value
+
+
+@update_operator("$max")
+def max_(operand: Value) -> Change:
+    """Set the field where the operand is greater, in the order of all BSON types, or the field is missing."""
+    key = sort_key(operand)
+    return lambda value, _: operand if value is MISSING or key > sort_key(value) else value
+
+
+def _array(value: Value, name: str, *, code: str = "BadValue") -> list[Value]:
+    if type(value) is not list:
+        raise UpdateError(
+            f"{name} changes arrays, and the field holds {preview(value)}, of type {type_alias(value)}", code=code
+        )
+    return value
+
+
+def _each(operand: Value, name: str, *, code: str) -> list[Value]:
+    if type(operand["$each"]) is not list:
+        with at("$each"):
+            raise UpdateError(f"$each of {name} needs an array, not {preview(operand['$each'])}", code=code)
+    return operand["$each"]
+
+
+@update_operator("$push")
+def push(operand: Value) -> Change:
+    """
+    Append to an array, creating it where the field is missing.
+
+    Args:
+        operand: The value to append; or ``$each`` with the values, and beside it ``$position`` (where to insert;
+            negative from the end), ``$sort`` (1, -1, or fields of the elements), ``$slice`` (how many to keep of
+            the front; negative of the back), which take effect in this order.
+    """
+    if type(operand) is not dict or "$each" not in operand:
+        return lambda value, _: [operand] if value is MISSING else [*_array(value, "$push"), operand]
+
+    for name in operand:
+        if name not in ("$each", "$position", "$sort", "$slice"):
+            with at(name):
+                raise UpdateError(f"$push takes $each, $position, $slice and $sort, not {name!r}")
+    each = _each(operand, "$push", code="BadValue")
+    position = _whole_clause(operand, "$position")
+    slice_ = _whole_clause(operand, "$slice")
+    in_order = _order(operand["$sort"]) if "$sort" in operand else None
+
+    def change(value: Value, _: Occasion) -> Value:
+        array = [] if value is MISSING else list(_array(value, "$push"))
+        at_index = len(array) if position is None else position
+        array[at_index:at_index] = each
+        if in_order:
+            in_order(array)
+        if slice_ is None:
+            return array
+        return array[:slice_] if slice_ >= 0 else array[slice_:]
+
+    return change
+
+
+def _whole_clause(clauses: Document, name: str) -> int | None:
+    if name not in clauses:
+        return None
+    number = integral(clauses[name])
+    if number is None:
+        with at(name):
+            raise UpdateError(f"{name} of $push needs a whole number, not {preview(clauses[name])}")
+    return number
+
+
+def _order(operand: Value) -> Callable[[list[Value]], None]:
+    """What sorts an array in place by ``$sort``: whole elements, or fields of those that are documents."""
+    with at("$sort"):
+        if integral(operand) in (1, -1):
+            return lambda array: array.sort(key=sort_key, reverse=integral(operand) == -1)
+        if type(operand) is not dict or not operand:
+            raise UpdateError(f"$sort of $push needs 1, -1, or an object of field: direction, not {preview(operand)}")
+        fields: list[tuple[Path, bool]] = []
+        for name, direction in operand.items():
+            with at(name):
+                if integral(direction) not in (1, -1):
+                    raise UpdateError(f"a sort direction is 1 or -1, not {preview(direction)}")
+                path = parse_path(name)
+                if not all(path):
+                    raise UpdateError(f"a field to sort by has no empty parts, and {name!r} has one")
+                fields.append((path, integral(direction) == -1))
+
+    def sort(array: list[Value]) -> None:
+        for path, descending in reversed(fields):
+            array.sort(key=lambda element: sort_key(_field(element, path)), reverse=descending)
+
+    return sort
+
+
+def _field(value: Value, path: Path) -> Value:
+    for part in path:
+        if type(value) is not dict:
+            return MISSING
+        value = value.get(part, MISSING)
+    return value
+
+
+@update_operator("$addToSet")
+def add_to_set(operand: Value) -> Change:
+    """Append the value, or each of ``$each``, that no element of the array equals."""
+    if type(operand) is dict and next(iter(operand), None) == "$each":
+        for name in operand:
+            if name != "$each":
+                with at(name):
+                    raise UpdateError(f"$addToSet takes only $each, not {name!r} beside it")
+        each = _each(operand, "$addToSet", code="TypeMismatch")
+    else:
+        each = [operand]
+
+    def change(value: Value, _: Occasion) -> Value:
+        array = [] if value is MISSING else list(_array(value, "$addToSet"))
+        present = set(map(sort_key, array))
+        for element in each:
+            if (key := sort_key(element)) not in present:
+                present.add(key)
+                array.append(element)
+        return array
+
+    return change
+
+
+@update_operator("$pop")
+def pop(operand: Value) -> Change:
+    """Remove the last element with 1, the first with -1."""
+    if integral(operand) not in (1, -1):
+        raise UpdateError(
+            f"$pop needs 1 (the last element) or -1 (the first), not {preview(operand)}", code="FailedToParse"
+        )
+    kept = slice(None, -1) if integral(operand) == 1 else slice(1, None)
+    return lambda value, _: value if value is MISSING else _array(value, "$pop", code="TypeMismatch")[kept]
+
+
+@update_operator("$pull")
+def pull(operand: Value) -> Change:
+    """
+    Remove every element that matches.
+
+    Args:
+        operand: A value that an element equals; operators or a regular expression that it meets; or a filter that
+            it meets as a document.
+    """
+    matches = _pull_test(operand)
+
+    def change(value: Value, _: Occasion) -> Value:
+        if value is MISSING:
+            return value
+        return [element for element in _array(value, "$pull") if not matches(element)]
+
+    return change
+
+
+def _pull_test(operand: Value) -> Test:
+    if type(operand) is Regex or (type(operand) is dict and is_operator(next(iter(operand), ""))):
+        return element_test(operand)
+    if type(operand) is dict:
+        in_document = Filter(operand).matches
+        return lambda element: type(element) is dict and in_document(element)
+    return lambda element: equal(element, operand)
+
+
+@update_operator("$pullAll")
+def pull_all(operand: Value) -> Change:
+    """Remove every element that equals one of the array's values."""
+    if type(operand) is not list:
+        raise UpdateError(f"$pullAll needs an array, not {preview(operand)}")
+    pulled = set(map(sort_key, operand))
+
+    def change(value: Value, _: Occasion) -> Value:
+        if value is MISSING:
+            return value
+        return [element for element in _array(value, "$pullAll") if sort_key(element) not in pulled]
+
+    return change

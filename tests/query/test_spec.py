@@ -1,0 +1,154 @@
+"""The behaviour of the language, read from tests/spec: one test per case, the truth is the server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectome import extjson
+from connectome.errors import RequestError
+from connectome.query import MISSING, Filter, Projection, Sort, Update, compile_array_filters
+from connectome.query.expressions import compile_expression
+from connectome.query.values import identical
+from connectome.stores.base import identified
+
+SPEC = Path(__file__).parent.parent / "spec"
+
+
+def cases(kind: str) -> list[Any]:
+    """Every case of one kind, named after its file and its sentence."""
+    return list(_cases(kind))
+
+
+def _cases(kind: str) -> Iterator[Any]:
+    for file in sorted((SPEC / kind).glob("*.json")):
+        subject = extjson.loads(file.read_bytes())
+        for case in subject["cases"]:
+            if "documents" in subject:
+                case.setdefault("documents", subject["documents"])
+            yield pytest.param(case, id=f"{file.stem}: {case['says']}")
+
+
+def refused(case: dict[str, Any], action: Any) -> None:
+    """Assert that MongoDB's refusal is ours, at the same place."""
+    with pytest.raises(RequestError) as caught:
+        action()
+    expected = case["refused"]
+    got = {"code": caught.value.code, "pointer": caught.value.pointer}
+    assert {key: got[key] for key in expected} == expected, caught.value.detail
+
+
+def assert_identical(got: Any, expected: Any) -> None:
+    """Equal to the last bit: types, and the order of fields."""
+    assert identical(got, expected), (
+        f"{extjson.dumps(got, mode='canonical')} is not {extjson.dumps(expected, mode='canonical')}"
+    )
+
+
+@pytest.mark.parametrize("case", cases("filter"))
+def test_filter(case: dict[str, Any]) -> None:
+    """A filter finds exactly these documents, or is refused before it sees one."""
+    if "refused" in case:
+        refused(case, lambda: Filter(case["filter"]))
+    else:
+        documents = case["documents"]
+        found = Filter(case["filter"]).select(documents)
+        position = {id(document): i for i, document in enumerate(documents)}
+        assert [position[id(document)] for document in found] == case.get("order", case.get("matches"))
+
+
+@pytest.mark.parametrize("case", cases("projection"))
+def test_projection(case: dict[str, Any]) -> None:
+    """A projection gives exactly this document."""
+    if "refused" in case:
+        refused(case, lambda: Projection(case["projection"], Filter(case.get("filter", {})))(case.get("document", {})))
+    else:
+        projection = Projection(case["projection"], Filter(case.get("filter", {})))
+        assert_identical(projection(case["document"]), case["gives"])
+
+
+@pytest.mark.parametrize("case", cases("sort"))
+def test_sort(case: dict[str, Any]) -> None:
+    """A sort puts the documents in exactly this order."""
+    documents = case.get("documents", [])
+    if "refused" in case:
+        refused(case, lambda: Sort(case["sort"])(documents))
+    else:
+        position = {id(document): i for i, document in enumerate(documents)}
+        assert [position[id(document)] for document in Sort(case["sort"])(documents)] == case["order"]
+
+
+@pytest.mark.parametrize("case", cases("update"))
+def test_update(case: dict[str, Any]) -> None:
+    """An update leaves exactly this document, and the one it was given as it was."""
+    if "document" not in case and "filter" in case:
+        upsert(case)
+    elif "refused" in case:
+        refused(case, lambda: updated(case))
+    else:
+        before = extjson.dumps(case["document"], mode="canonical")
+        got = updated(case)
+        assert extjson.dumps(case["document"], mode="canonical") == before
+        if "unchanged" in case:
+            assert got is case["document"]
+        else:
+            assert got is not case["document"]
+            assert_identical(got, case["gives"])
+
+
+def compiled(case: dict[str, Any]) -> Update:
+    """The update of a case, with its array filters."""
+    return Update(case["update"], compile_array_filters(case.get("arrayFilters", [])))
+
+
+def updated(case: dict[str, Any]) -> Any:
+    """The document of a case, updated; where it has none, compiling is all there is to do."""
+    update = compiled(case)
+    if "document" not in case:
+        return None
+    filter = Filter(case.get("filter", {}))
+    assert filter.matches(case["document"]), "the filter of this case does not match its document"
+    return update.apply(case["document"], filter)
+
+
+def upsert(case: dict[str, Any]) -> None:
+    """An upsert that finds nothing creates exactly this document; an _id that is made is left out."""
+
+    def insert() -> Any:
+        return compiled(case).insert(Filter(case["filter"]))
+
+    if "refused" in case:
+        refused(case, insert)
+        return
+    created = insert()
+    kept = identified(created)
+    if "_id" not in created:
+        del kept["_id"]
+    assert_identical(kept, case["inserts"])
+
+
+@pytest.mark.parametrize("case", cases("expression"))
+def test_expression(case: dict[str, Any]) -> None:
+    """An expression has exactly this value for a document, or is refused."""
+    if "refused" in case:
+        refused(case, lambda: compile_expression(case["expression"])(case.get("document", {})))
+        return
+    got = compile_expression(case["expression"])(case.get("document", {}))
+    if "missing" in case:
+        assert got is MISSING
+    else:
+        assert_identical(got, case["gives"])
+
+
+def test_every_case_is_a_sentence_of_its_own() -> None:
+    """No case is there twice, and each file says what it is about."""
+    for file in SPEC.glob("*/*.json"):
+        subject = json.loads(file.read_bytes())
+        sentences = [case["says"] for case in subject["cases"]]
+        assert len(sentences) == len(set(sentences)), file
+        assert subject["operator"], file
+        assert subject["says"], file

@@ -1,0 +1,717 @@
+"""JSON text and Extended JSON v2.  Where MongoDB's BSON corpus has a case, it is the one that stands here."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from bson.datetime_ms import DatetimeMS
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectome import extjson
+from connectome.errors import InvalidJSON
+
+OID = "57e193d7a9cc81b4027498b5"
+UUID_TEXT = "73ffd264-44b3-4c69-90e8-e7d1dfc035d4"
+UUID_BYTES = UUID(UUID_TEXT).bytes
+LAST_MS = 253402300799999
+FIRST_MS = -62135596800000
+
+
+def utc(*fields):
+    return datetime(*fields, tzinfo=UTC)
+
+
+def nested(levels, innermost="", opening="[", closing="]"):
+    return opening * levels + innermost + closing * levels
+
+
+def refusal(text):
+    with pytest.raises(InvalidJSON) as caught:
+        extjson.loads(text)
+    return caught.value
+
+
+def assert_same(left, right, *, type_of=type):
+    """Equal in type, value and order of fields, NaN to NaN and -0.0 not to 0.0; ``==`` sees none of these."""
+    assert type_of(left) == type_of(right)
+    if type(left) is dict:
+        assert list(left) == list(right)
+        for key in left:
+            assert_same(left[key], right[key], type_of=type_of)
+    elif type(left) is list:
+        assert len(left) == len(right)
+        for ours, theirs in zip(left, right, strict=True):
+            assert_same(ours, theirs, type_of=type_of)
+    elif type(left) is float:
+        assert repr(left) == repr(right)
+    else:
+        assert left == right
+
+
+def bson_type(value):
+    """Name the BSON type: an int beyond 32 bits and an Int64 are both a long."""
+    if type(value) is int:
+        return "int" if -(2**31) <= value < 2**31 else "long"
+    return "long" if type(value) is Int64 else type(value).__name__
+
+
+class TestPlainJSON:
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            ("null", None),
+            ("true", True),
+            ("5", 5),
+            ("-0", 0),
+            ("5.0", 5.0),
+            ("-0.0", -0.0),
+            ("1e2", 100.0),
+            ("1e-400", 0.0),
+            ("9223372036854775807", 2**63 - 1),
+            ("-9223372036854775808", -(2**63)),
+            ('"é\\u00e9\\ud83d\\ude00"', "éé😀"),
+            ('"\\u0000"', "\0"),
+            (' {"b": [1, {}], "a": ""} ', {"b": [1, {}], "a": ""}),
+        ],
+    )
+    def test_plain_json_is_read_as_it_is(self, text, value):
+        """What JSON can say comes back as the plain Python value, a NUL inside a string included."""
+        assert_same(extjson.loads(text), value)
+
+    def test_bytes_are_utf8(self):
+        """Bytes are read as UTF-8."""
+        assert extjson.loads('{"é": "😀"}'.encode()) == {"é": "😀"}
+
+    @pytest.mark.parametrize("text", [b"\xef\xbb\xbf[1]", "\ufeff[1]"])
+    def test_a_byte_order_mark_is_skipped(self, text):
+        """A byte order mark at the start is no part of the JSON."""
+        assert extjson.loads(text) == [1]
+
+    def test_query_operators_are_plain_keys(self):
+        """Keys that start with a dollar and name no wrapper pass through, together and in their order."""
+        query = {
+            "name": {"$regex": "^a", "$options": "i", "$nin": ["ab"]},
+            "kind": {"$type": "string"},
+            "ref": {"$ref": "birds", "$id": 5, "$db": "zoo"},
+            "$or": [{"n": {"$gt": 1}}, {"$set": {"$where": 1}}],
+        }
+
+        assert_same(extjson.loads(json.dumps(query)), query)
+
+    def test_a_wrapper_stands_behind_an_operator(self):
+        """The operand of an operator may be a wrapper."""
+        text = '{"$regex": {"$regularExpression": {"pattern": "a", "options": ""}}, "$options": "ix"}'
+
+        assert extjson.loads(text) == {"$regex": Regex("a"), "$options": "ix"}
+
+
+WRAPPERS = [
+    (f'{{"$oid": "{OID}"}}', ObjectId(OID)),
+    (f'{{"$oid": "{OID.upper()}"}}', ObjectId(OID)),
+    ('{"$numberInt": "42"}', 42),
+    ('{"$numberInt": "-2147483648"}', -(2**31)),
+    ('{"$numberLong": "42"}', Int64(42)),
+    ('{"$numberLong": "-9223372036854775808"}', Int64(-(2**63))),
+    ('{"$numberDouble": "1"}', 1.0),
+    ('{"$numberDouble": "-0.0"}', -0.0),
+    ('{"$numberDouble": "1.2345678901234568E+18"}', 1.2345678901234568e18),
+    ('{"$numberDouble": "NaN"}', math.nan),
+    ('{"$numberDouble": "Infinity"}', math.inf),
+    ('{"$numberDouble": "-Infinity"}', -math.inf),
+    ('{"$numberDecimal": "1234.50"}', Decimal128("1234.50")),
+    ('{"$numberDecimal": "NaN"}', Decimal128("NaN")),
+    ('{"$numberDecimal": "-Infinity"}', Decimal128("-Infinity")),
+    ('{"$binary": {"base64": "//8=", "subType": "00"}}', Binary(b"\xff\xff", 0)),
+    ('{"$binary": {"subType": "80", "base64": ""}}', Binary(b"", 0x80)),
+    ('{"$binary": {"base64": "//8=", "subType": "5"}}', Binary(b"\xff\xff", 5)),
+    (f'{{"$uuid": "{UUID_TEXT}"}}', Binary(UUID_BYTES, 4)),
+    ('{"$regularExpression": {"pattern": "ab/\\\\d", "options": ""}}', Regex("ab/\\d")),
+    ('{"$regularExpression": {"options": "xusmli", "pattern": "a"}}', Regex("a", "ilmsux")),
+    ('{"$timestamp": {"t": 42, "i": 1}}', Timestamp(42, 1)),
+    ('{"$timestamp": {"i": 4294967295, "t": 4294967295}}', Timestamp(2**32 - 1, 2**32 - 1)),
+    ('{"$minKey": 1}', MinKey()),
+    ('{"$maxKey": 1}', MaxKey()),
+]
+
+DATES = [
+    ('"2020-01-02"', utc(2020, 1, 2)),
+    ('"2020-01-02T03:04Z"', utc(2020, 1, 2, 3, 4)),
+    ('"2020-01-02T03:04:05Z"', utc(2020, 1, 2, 3, 4, 5)),
+    ('"2020-01-02T03:04:05.123Z"', utc(2020, 1, 2, 3, 4, 5, 123000)),
+    ('"2020-01-02T03:04:05.5Z"', utc(2020, 1, 2, 3, 4, 5, 500000)),
+    ('"2020-01-02T03:04:05.1239999999Z"', utc(2020, 1, 2, 3, 4, 5, 123000)),
+    ('"2020-01-02T03:04:05+01:00"', utc(2020, 1, 2, 2, 4, 5)),
+    ('"2020-01-02T03:04:05-0130"', utc(2020, 1, 2, 4, 34, 5)),
+    ('"0001-01-01T00:00:00Z"', utc(1, 1, 1)),
+    ('"0001-01-01T00:00:00+01:00"', DatetimeMS(FIRST_MS - 3_600_000)),
+    ('"9999-12-31T23:59:59.999Z"', utc(9999, 12, 31, 23, 59, 59, 999000)),
+    ("1356351330500", utc(2012, 12, 24, 12, 15, 30, 500000)),
+    ("-1", utc(1969, 12, 31, 23, 59, 59, 999000)),
+    ('{"$numberLong": "-284643869500"}', utc(1960, 12, 24, 12, 15, 30, 500000)),
+    (f'{{"$numberLong": "{LAST_MS}"}}', utc(9999, 12, 31, 23, 59, 59, 999000)),
+    (f'{{"$numberLong": "{LAST_MS + 1}"}}', DatetimeMS(LAST_MS + 1)),
+    (f'{{"$numberLong": "{FIRST_MS - 1}"}}', DatetimeMS(FIRST_MS - 1)),
+    ("9223372036854775807", DatetimeMS(2**63 - 1)),
+]
+
+
+class TestWrappers:
+    @pytest.mark.parametrize(("text", "value"), WRAPPERS)
+    def test_a_wrapper_is_read_as_its_type(self, text, value):
+        """Every wrapper of the specification becomes its BSON type, whatever the order of its members."""
+        assert_same(extjson.loads(text), value)
+
+    @pytest.mark.parametrize(("operand", "value"), DATES)
+    def test_a_date_is_read_to_the_millisecond(self, operand, value):
+        """A date is a time in UTC, or milliseconds where Python's calendar ends; what is finer is cut off."""
+        assert_same(extjson.loads(f'{{"$date": {operand}}}'), value)
+
+    def test_wrappers_are_read_wherever_they_stand(self):
+        """A wrapper in a field or in an array of arrays is read; what stands around it is kept."""
+        text = '{"a": [1, [{"$minKey": 1}, "x"]], "b": {"c": {"$numberLong": "5"}, "d": null}}'
+
+        assert_same(extjson.loads(text), {"a": [1, [MinKey(), "x"]], "b": {"c": Int64(5), "d": None}})
+
+    def test_a_dollar_may_be_escaped(self):
+        """Escapes are resolved before a wrapper is looked for."""
+        assert extjson.loads('{"\\u0024minKey": 1}') == MinKey()
+
+    @pytest.mark.parametrize("key", ["$code", "$symbol", "$dbPointer"])
+    def test_an_unsupported_wrapper_beside_a_plain_key_is_plain(self, key):
+        """What only looks like an unsupported type is a plain object."""
+        assert extjson.loads(f'{{"{key}": "x", "n": 1}}') == {key: "x", "n": 1}
+
+
+class TestRefusedJSON:
+    @pytest.mark.parametrize(
+        ("text", "detail"),
+        [
+            ('{"a": 1,\n "b" 2}', "line 2, column 6: expected ':' delimiter, not \"2\""),
+            ("[1 2]", "line 1, column 4: expected ',' delimiter, not \"2\""),
+            ("{'a': 1}", 'line 1, column 2: expected property name enclosed in double quotes, not "\'"'),
+            ('{"a":', "line 1, column 6: expected value, not the end"),
+            ("[nul]", 'line 1, column 2: expected value, not "n"'),
+            ("{} {}", 'line 1, column 4: expected the end, not "{"'),
+            ('["abc', "line 1, column 2: Unterminated string"),
+            ('"a\nb"', "line 1, column 3: Invalid control character"),
+            ('"\\x"', "line 1, column 2: Invalid \\escape"),
+            ("[\ud800]", 'line 1, column 2: expected value, not "\\ud800"'),
+        ],
+    )
+    def test_malformed_text_is_placed_by_line_and_column(self, text, detail):
+        """Text that is not JSON has no tree to point into: the detail says line, column and what is wrong."""
+        error = refusal(text)
+
+        assert error.pointer is None
+        assert error.detail.startswith("malformed JSON in " + detail)
+
+    @pytest.mark.parametrize("text", ["", b"", " \n", b"\xef\xbb\xbf"])
+    def test_nothing_is_not_json(self, text):
+        """An empty text, or one of white space, is refused as such."""
+        error = refusal(text)
+
+        assert error.pointer is None
+        assert error.detail == "expected a JSON value, and nothing came: the text is empty"
+
+    @pytest.mark.parametrize(
+        ("text", "detail"),
+        [
+            (b'{"a": "\xff"}', "expected UTF-8, not 0xff at byte 7"),
+            (b'\xef\xbb\xbf["\xc3"]', "expected UTF-8, not 0xc3 at byte 5"),
+            (b'"\xed\xa0\x80"', "expected UTF-8, not 0xed at byte 1"),
+            ("[1]".encode("utf-16"), "expected UTF-8, not 0xff at byte 0"),
+        ],
+    )
+    def test_invalid_utf8_is_placed_by_its_byte(self, text, detail):
+        """Bytes that are not UTF-8, surrogates among them, are refused with the offset in the whole text."""
+        error = refusal(text)
+
+        assert error.pointer is None
+        assert error.detail.startswith(detail)
+
+    @pytest.mark.parametrize(
+        ("text", "pointer", "detail"),
+        [
+            ('{"a": {"x": 1, "y": 2, "x": 1}}', "/a/x", 'every key of an object once, not "x" twice'),
+            ('[{"a": 1, "\\u0061": 2}]', "/0/a", '"a" twice'),
+            ('{"a": {"$oid": "x", "$oid": "y"}}', "/a/$oid", '"$oid" twice'),
+            ('{"\\ud800": 1, "\\ud800": 2}', "/\ufffd", '"\\ud800" twice'),
+            ("NaN", "", "expected a number, not NaN"),
+            ('{"a/b": [{"~": NaN}]}', "/a~1b/0/~0", 'write {"$numberDouble": "NaN"}'),
+            ("[Infinity]", "/0", "expected a number, not Infinity"),
+            ("[0, -Infinity]", "/1", "expected a number, not -Infinity"),
+            ('{"a": 1e400}', "/a", "within the range of a 64-bit float, not 1e400"),
+            ('{"a": -1e400}', "/a", "within the range of a 64-bit float, not -1e400"),
+            ("[9223372036854775808]", "/0", "a whole number within 64 bits, not 9223372036854775808"),
+            ("[-9223372036854775809]", "/0", "a whole number within 64 bits, not -9223372036854775809"),
+            ("[" + "1" * 5000 + "]", "/0", "11… (5000 characters)"),
+            ("[1, -" + "1" * 5000 + "]", "/1", "11… (5001 characters)"),
+            ('"\\ud800"', "", 'expected Unicode text, not the lone surrogate in "\\ud800"'),
+            ('{"a": ["\\udc00\\ud800"]}', "/a/0", "lone surrogate"),
+            ('{"a": ["\ud800"]}', "/a/0", "lone surrogate"),
+            ('{"a": {"b\\ud800": 1}}', "/a/b\ufffd", 'lone surrogate in "b\\ud800"'),
+            ('{"\ud800": NaN}', "/\ufffd", "lone surrogate"),
+            ('{"a": {"b\\u0000": 1}}', "/a/b\0", "expected a key without the NUL character"),
+        ],
+    )
+    def test_what_would_be_converted_silently_is_refused_at_its_place(self, text, pointer, detail):
+        """Keys, numbers and characters that Python would change or drop are refused with their pointer."""
+        error = refusal(text)
+
+        assert error.pointer == pointer
+        assert detail in error.detail
+
+    def test_an_error_can_always_be_sent(self):
+        """Neither pointer nor detail ever holds a surrogate, whatever the text held."""
+        error = refusal('{"\\ud800": {"\\udfff": {"$oid": "\\udabc"}}}')
+
+        assert (error.detail + str(error.pointer)).encode()
+
+    def test_the_first_fault_is_the_one_reported(self):
+        """Of two faults, the one that stands first in the text is named."""
+        assert refusal("[1, {}, 1e999, NaN]").pointer == "/2"
+
+
+class TestDepth:
+    @pytest.mark.parametrize("text", [nested(100), nested(100, "1", '{"a":', "}"), nested(50, "1", '[{"a":', "}]")])
+    def test_a_hundred_levels_are_read(self, text):
+        """The outermost array or object is level 1, and level 100 is still read."""
+        assert extjson.loads(text) == json.loads(text)
+
+    @pytest.mark.parametrize("levels", [101, 500, 5_000, 100_000])
+    @pytest.mark.parametrize(
+        ("opening", "closing", "innermost", "step"),
+        [("[", "]", "", "/0"), ('{"a":', "}", "{}", "/a"), ('[7, "]", ', "]", "[]", "/2")],
+    )
+    def test_the_first_level_too_deep_is_pointed_at(self, levels, opening, closing, innermost, step):
+        """However deep the text is, the pointer names the first object or array of level 101."""
+        error = refusal(nested(levels, innermost, opening, closing))
+
+        assert error.pointer == step * 100
+        assert "at most 100 levels" in error.detail
+
+    def test_the_pointer_finds_its_way_through_what_stands_before(self):
+        """Members, arrays and strings before the deep place are counted, whatever brackets they hold."""
+        before = '{"a": [1, {"]": "}\\"{"}, [[]], '
+
+        error = refusal(before + nested(5_000) + "]}")
+
+        assert error.pointer == "/a/3" + "/0" * 98
+
+    def test_a_surrogate_does_not_reach_the_pointer_of_a_deep_place(self):
+        """A key on the way to level 101 is shown with its surrogate replaced, however far the scanner got."""
+        assert refusal('{"\\ud800":' + nested(5_000) + "}").pointer.startswith("/\ufffd")
+
+    def test_a_wrapper_is_a_value_and_no_level(self):
+        """Any wrapper may stand inside level 100."""
+        text = nested(100, '{"$date": {"$numberLong": "0"}}, {"$timestamp": {"t": 1, "i": 1}}')
+
+        value = extjson.loads(text)
+        for _ in range(99):
+            value = value[0]
+        assert value == [utc(1970, 1, 1), Timestamp(1, 1)]
+
+    def test_wrappers_in_wrappers_are_not_followed(self):
+        """A tower of wrappers is refused at its first operand, or as too deep, without a RecursionError."""
+        assert refusal(nested(300, "1", '{"$date":', "}")).pointer == "/$date"
+        assert "levels" in refusal(nested(100_000, "1", '{"$date":', "}")).detail
+
+
+class TestRefusedWrappers:
+    @pytest.mark.parametrize(
+        ("operand", "where", "expected", "came"),
+        [
+            ('{"$oid": 42}', "/$oid", "24 hexadecimal digits", "42"),
+            ('{"$oid": "57e193d7a9cc81b4027498b"}', "/$oid", "24 hexadecimal", '"57e193d7a9cc81b4027498b"'),
+            ('{"$oid": "57e193d7a9cc81b4027498b "}', "/$oid", "24 hexadecimal", '"57e193d7a9cc81b4027498b "'),
+            ('{"$oid": [[1]]}', "/$oid", "24 hexadecimal digits", "an array"),
+            ('{"$oid": {"$oid": "x"}}', "/$oid", "24 hexadecimal digits", 'an object with "$oid"'),
+            ('{"$oid": NaN}', "/$oid", "a number", "NaN"),
+            ('{"$numberInt": 42}', "/$numberInt", "32 bits, as a string", "42"),
+            ('{"$numberInt": "2147483648"}', "/$numberInt", "32 bits", '"2147483648"'),
+            ('{"$numberInt": "-2147483649"}', "/$numberInt", "32 bits", '"-2147483649"'),
+            ('{"$numberInt": "4.0"}', "/$numberInt", "a whole number", '"4.0"'),
+            ('{"$numberLong": 42}', "/$numberLong", "64 bits, as a string", "42"),
+            ('{"$numberLong": "9223372036854775808"}', "/$numberLong", "64 bits", '"9223372036854775808"'),
+            ('{"$numberLong": "٣"}', "/$numberLong", "a whole number", '"٣"'),
+            ('{"$numberLong": "1_0"}', "/$numberLong", "a whole number", '"1_0"'),
+            ('{"$numberLong": ""}', "/$numberLong", "a whole number", '""'),
+            (f'{{"$numberLong": "{"1" * 5000}"}}', "/$numberLong", "64 bits", "11… (5002 characters)"),
+            ('{"$numberDouble": 42}', "/$numberDouble", "as a string", "42"),
+            ('{"$numberDouble": "nan"}', "/$numberDouble", '"NaN"', '"nan"'),
+            ('{"$numberDouble": "1e400"}', "/$numberDouble", "the range of a 64-bit float", '"1e400"'),
+            ('{"$numberDouble": "1_0.5"}', "/$numberDouble", "as a string", '"1_0.5"'),
+            ('{"$numberDouble": " 1"}', "/$numberDouble", "as a string", '" 1"'),
+            ('{"$numberDecimal": 42}', "/$numberDecimal", "a decimal number", "42"),
+            ('{"$numberDecimal": "1.2.3"}', "/$numberDecimal", "a decimal number", '"1.2.3"'),
+            ('{"$numberDecimal": "1E6145"}', "/$numberDecimal", "E+6144", '"1E6145"'),
+            (f'{{"$numberDecimal": "{"1" * 35}"}}', "/$numberDecimal", "34 digits", f'"{"1" * 35}"'),
+            ('{"$numberDecimal": "sNaN"}', "/$numberDecimal", "a decimal number", '"sNaN"'),
+            ('{"$date": null}', "/$date", "ISO-8601", "null"),
+            ('{"$date": true}', "/$date", "ISO-8601", "true"),
+            ('{"$date": 1.5}', "/$date", "whole milliseconds", "1.5"),
+            ('{"$date": 9223372036854775808}', "/$date", "within 64 bits", "9223372036854775808"),
+            ('{"$date": "today"}', "/$date", "ISO-8601", '"today"'),
+            ('{"$date": "20200102"}', "/$date", "ISO-8601", '"20200102"'),
+            ('{"$date": "2020-02-30"}', "/$date", "ISO-8601", '"2020-02-30"'),
+            ('{"$date": "0000-01-01"}', "/$date", "ISO-8601", '"0000-01-01"'),
+            ('{"$date": "2020-01-02T03:04:05"}', "/$date", "+01:00", '"2020-01-02T03:04:05"'),
+            ('{"$date": "2020-01-02T24:00Z"}', "/$date", "ISO-8601", '"2020-01-02T24:00Z"'),
+            ('{"$date": "2020-01-02T03:04:60Z"}', "/$date", "ISO-8601", '"2020-01-02T03:04:60Z"'),
+            ('{"$date": "2020-01-02T03:04+01:75"}', "/$date", "ISO-8601", '"2020-01-02T03:04+01:75"'),
+            ('{"$date": {}}', "/$date", '"$numberLong"', "an object with nothing in it"),
+            ('{"$date": {"$numberLong": 5}}', "/$date/$numberLong", "64 bits, as a string", "5"),
+            ('{"$date": {"$numberLong": "5", "a": 1}}', "/$date", '"$numberLong"', '"$numberLong", "a"'),
+            ('{"$binary": "AQID"}', "/$binary", 'an object with "base64" and "subType"', '"AQID"'),
+            ('{"$binary": {"base64": "AQID"}}', "/$binary", '"base64" and "subType"', 'with "base64"'),
+            ('{"$binary": {"base64": "AQI", "subType": "00"}}', "/$binary/base64", "padding", '"AQI"'),
+            ('{"$binary": {"base64": "A?ID", "subType": "00"}}', "/$binary/base64", "base64", '"A?ID"'),
+            ('{"$binary": {"base64": "//9=", "subType": "00"}}', "/$binary/base64", "base64", '"//9="'),
+            ('{"$binary": {"base64": 1, "subType": "00"}}', "/$binary/base64", "base64", "1"),
+            ('{"$binary": {"base64": "", "subType": 0}}', "/$binary/subType", "hexadecimal digits", "0"),
+            ('{"$binary": {"base64": "", "subType": "100"}}', "/$binary/subType", "one or two", '"100"'),
+            (f'{{"$uuid": "{UUID_TEXT.replace("-", "")}"}}', "/$uuid", "with its hyphens", '"73ffd264'),
+            ('{"$uuid": {"data": ""}}', "/$uuid", "a UUID", 'an object with "data"'),
+            ('{"$regularExpression": "a"}', "/$regularExpression", '"pattern" and "options"', '"a"'),
+            (
+                '{"$regularExpression": {"pattern": 1, "options": ""}}',
+                "/$regularExpression/pattern",
+                "a pattern",
+                "1",
+            ),
+            (
+                '{"$regularExpression": {"pattern": "a\\u0000", "options": ""}}',
+                "/$regularExpression/pattern",
+                "without NUL",
+                '"a\\u0000"',
+            ),
+            (
+                '{"$regularExpression": {"pattern": "\\ud800", "options": ""}}',
+                "/$regularExpression/pattern",
+                "lone surrogates",
+                '"\\ud800"',
+            ),
+            (
+                '{"$regularExpression": {"pattern": "a", "options": "ig"}}',
+                "/$regularExpression/options",
+                '"ilmsux"',
+                '"ig"',
+            ),
+            ('{"$timestamp": 42}', "/$timestamp", '"t" and "i"', "42"),
+            ('{"$timestamp": {"t": 1}}', "/$timestamp", '"t" and "i"', 'an object with "t"'),
+            ('{"$timestamp": {"t": "1", "i": 1}}', "/$timestamp/t", "from 0 to 4294967295", '"1"'),
+            ('{"$timestamp": {"t": 1, "i": -1}}', "/$timestamp/i", "from 0 to 4294967295", "-1"),
+            ('{"$timestamp": {"t": 1, "i": 4294967296}}', "/$timestamp/i", "from 0 to", "4294967296"),
+            ('{"$timestamp": {"t": 1, "i": 1, "i": 1}}', "/$timestamp/i", "every key", '"i" twice'),
+            ('{"$minKey": true}', "/$minKey", "1", "true"),
+            ('{"$minKey": 0}', "/$minKey", "1", "0"),
+            ('{"$maxKey": 1.0}', "/$maxKey", "1", "1.0"),
+        ],
+    )
+    def test_a_malformed_operand_is_refused_at_its_place(self, operand, where, expected, came):
+        """A wrapper with a wrong operand names the operand, what it should be and what it is."""
+        error = refusal(f'{{"a": [{operand}]}}')
+
+        assert error.pointer == "/a/0" + where
+        assert error.detail.startswith("expected ")
+        assert expected in error.detail.split(", not ")[0]
+        assert came in error.detail.split(", not ")[-1]
+
+    @pytest.mark.parametrize(
+        ("text", "pointer", "key", "other"),
+        [
+            (f'{{"a": {{"$oid": "{OID}", "n": 1}}}}', "/a", "$oid", "n"),
+            ('{"n": 1, "$date": 0}', "", "$date", "n"),
+            ('[{"$numberLong": "1", "$numberInt": "1"}]', "/0", "$numberLong", "$numberInt"),
+            ('{"$binary": "AQID", "$type": "00"}', "", "$binary", "$type"),
+            ('{"$code": "f()", "$minKey": 1}', "", "$minKey", "$code"),
+        ],
+    )
+    def test_a_wrapper_stands_alone(self, text, pointer, key, other):
+        """A wrapper beside any other key is neither document nor value: both keys are named."""
+        error = refusal(text)
+
+        assert error.pointer == pointer
+        assert error.detail == f'expected {key} as the only key of its object, not beside "{other}"'
+
+    @pytest.mark.parametrize(
+        ("operand", "key", "reason"),
+        [
+            ('{"$code": "f()"}', "$code", "no server-side JavaScript"),
+            ('{"$code": "f()", "$scope": {}}', "$code", "no server-side JavaScript"),
+            ('{"$scope": {}}', "$scope", "no server-side JavaScript"),
+            ('{"$symbol": "x"}', "$symbol", "deprecated"),
+            ('{"$undefined": true}', "$undefined", "deprecated"),
+            (f'{{"$dbPointer": {{"$ref": "a", "$id": {{"$oid": "{OID}"}}}}}}', "$dbPointer", "deprecated"),
+        ],
+    )
+    def test_an_unsupported_type_is_refused_by_name(self, operand, key, reason):
+        """JavaScript and the deprecated BSON types are refused with the reason."""
+        error = refusal(f'{{"a": {operand}}}')
+
+        assert error.pointer == f"/a/{key}"
+        assert f"{key} is not supported" in error.detail
+        assert reason in error.detail
+
+
+class TestDumps:
+    @pytest.mark.parametrize(
+        ("value", "relaxed", "canonical"),
+        [
+            (None, "null", "null"),
+            (True, "true", "true"),
+            ("é\n😀", '"é\\n😀"', '"é\\n😀"'),
+            (5, "5", '{"$numberInt":"5"}'),
+            (-(2**31), "-2147483648", '{"$numberInt":"-2147483648"}'),
+            (2**31, "2147483648", '{"$numberLong":"2147483648"}'),
+            (Int64(5), "5", '{"$numberLong":"5"}'),
+            (Int64(2**40), "1099511627776", '{"$numberLong":"1099511627776"}'),
+            (5.0, "5.0", '{"$numberDouble":"5.0"}'),
+            (-0.0, "-0.0", '{"$numberDouble":"-0.0"}'),
+            (1.2345678901234568e18, "1.2345678901234568e+18", '{"$numberDouble":"1.2345678901234568e+18"}'),
+            (math.nan, '{"$numberDouble":"NaN"}', '{"$numberDouble":"NaN"}'),
+            (math.inf, '{"$numberDouble":"Infinity"}', '{"$numberDouble":"Infinity"}'),
+            (-math.inf, '{"$numberDouble":"-Infinity"}', '{"$numberDouble":"-Infinity"}'),
+            (Decimal128("1.50"), '{"$numberDecimal":"1.50"}', '{"$numberDecimal":"1.50"}'),
+            (ObjectId(OID), f'{{"$oid":"{OID}"}}', f'{{"$oid":"{OID}"}}'),
+            (utc(1970, 1, 1), '{"$date":"1970-01-01T00:00:00Z"}', '{"$date":{"$numberLong":"0"}}'),
+            (
+                utc(2012, 12, 24, 12, 15, 30, 50999),
+                '{"$date":"2012-12-24T12:15:30.050Z"}',
+                '{"$date":{"$numberLong":"1356351330050"}}',
+            ),
+            (
+                utc(9999, 12, 31, 23, 59, 59, 999000),
+                '{"$date":"9999-12-31T23:59:59.999Z"}',
+                f'{{"$date":{{"$numberLong":"{LAST_MS}"}}}}',
+            ),
+            (
+                utc(1969, 12, 31, 23, 59, 59, 999000),
+                '{"$date":{"$numberLong":"-1"}}',
+                '{"$date":{"$numberLong":"-1"}}',
+            ),
+            (
+                DatetimeMS(LAST_MS + 1),
+                f'{{"$date":{{"$numberLong":"{LAST_MS + 1}"}}}}',
+                f'{{"$date":{{"$numberLong":"{LAST_MS + 1}"}}}}',
+            ),
+            (datetime(2020, 1, 2), '{"$date":"2020-01-02T00:00:00Z"}', None),
+            (
+                datetime(2020, 1, 2, tzinfo=timezone(timedelta(hours=2))),
+                '{"$date":"2020-01-01T22:00:00Z"}',
+                None,
+            ),
+            (Binary(b"\xff\xff", 5), '{"$binary":{"base64":"//8=","subType":"05"}}', None),
+            (b"\xff\xff", '{"$binary":{"base64":"//8=","subType":"00"}}', None),
+            (
+                Binary(UUID_BYTES, 4),
+                f'{{"$uuid":"{UUID_TEXT}"}}',
+                '{"$binary":{"base64":"c//SZESzTGmQ6OfR38A11A==","subType":"04"}}',
+            ),
+            (
+                UUID(UUID_TEXT),
+                f'{{"$uuid":"{UUID_TEXT}"}}',
+                '{"$binary":{"base64":"c//SZESzTGmQ6OfR38A11A==","subType":"04"}}',
+            ),
+            (Binary(b"\xff\xff", 4), '{"$binary":{"base64":"//8=","subType":"04"}}', None),
+            (
+                Regex("a/b", "xusmli"),
+                '{"$regularExpression":{"pattern":"a/b","options":"ilmsux"}}',
+                '{"$regularExpression":{"pattern":"a/b","options":"ilmsux"}}',
+            ),
+            (Timestamp(42, 1), '{"$timestamp":{"t":42,"i":1}}', '{"$timestamp":{"t":42,"i":1}}'),
+            (MinKey(), '{"$minKey":1}', '{"$minKey":1}'),
+            (MaxKey(), '{"$maxKey":1}', '{"$maxKey":1}'),
+            (
+                {"b": [1, Int64(2)], "a": {"é": MinKey()}},
+                '{"b":[1,2],"a":{"é":{"$minKey":1}}}',
+                '{"b":[{"$numberInt":"1"},{"$numberLong":"2"}],"a":{"é":{"$minKey":1}}}',
+            ),
+        ],
+    )
+    def test_a_value_is_written_as_the_specification_shows(self, value, relaxed, canonical):
+        """Compact text, fields in order, characters as they are; canonical names every numeric type."""
+        assert extjson.dumps(value) == relaxed
+        if canonical is not None:
+            assert extjson.dumps(value, mode="canonical") == canonical
+
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            (Int64(5), '{"$numberLong":"5"}'),
+            (Int64(-(2**31)), '{"$numberLong":"-2147483648"}'),
+            (Int64(2**31), "2147483648"),
+            (5, "5"),
+            (2**40, "1099511627776"),
+            (5.0, "5.0"),
+            (Binary(UUID_BYTES, 4), f'{{"$uuid":"{UUID_TEXT}"}}'),
+            (utc(2020, 1, 2), '{"$date":"2020-01-02T00:00:00Z"}'),
+        ],
+    )
+    def test_stored_is_relaxed_but_keeps_a_small_int64(self, value, text):
+        """Only an Int64 that would come back as int32 is written otherwise than relaxed."""
+        assert extjson.dumps(value, mode="stored") == text
+
+    @pytest.mark.parametrize(
+        ("value", "name"),
+        [
+            ({1, 2}, "builtins.set"),
+            ({"a": [Decimal(1)]}, "decimal.Decimal"),
+            ((1, 2), "builtins.tuple"),
+            (Code("f()"), "bson.code.Code"),
+        ],
+    )
+    @pytest.mark.parametrize("mode", ["relaxed", "canonical", "stored"])
+    def test_any_other_type_is_named(self, value, name, mode):
+        """A Python type that no BSON type stands for is a TypeError with its name."""
+        with pytest.raises(TypeError, match=f"^{name} has no Extended JSON"):
+            extjson.to_json(value, mode=mode)
+
+    @pytest.mark.parametrize("document", [{"$date": 5}, {"n": 1, "$oid": 2}, {"$code": "x"}])
+    def test_a_field_named_like_a_wrapper_is_not_stored(self, document):
+        """Such a document, which loads never makes, could not be read back from its file."""
+        with pytest.raises(ValueError, match="Extended JSON"):
+            extjson.to_json([document], mode="stored")
+
+    def test_a_field_named_like_an_unsupported_wrapper_is_stored_beside_another(self):
+        """What loads takes for a plain object is written as one."""
+        assert extjson.dumps({"$code": "x", "n": 1}, mode="stored") == '{"$code":"x","n":1}'
+
+    def test_the_value_is_not_changed(self):
+        """Encoding returns a new structure and leaves the document alone."""
+        inner = [Int64(5), "x"]
+        document = {"a": inner, "b": 1}
+
+        assert extjson.to_json(document, mode="canonical") != document
+        assert document == {"a": inner, "b": 1}
+        assert_same(inner, [Int64(5), "x"])
+
+    def test_plain_documents_are_not_copied(self):
+        """A document without special types is its own JSON structure."""
+        document = {"a": [1, 2.5, {"b": None}], "c": "x"}
+
+        assert extjson.to_json(document) is document
+        assert extjson.to_json(document, mode="stored") is document
+
+
+class TestFromJSON:
+    @pytest.mark.parametrize(("text", "value"), WRAPPERS)
+    def test_wrappers_are_decoded(self, text, value):
+        """What json.load read is decoded as loads decodes it."""
+        assert_same(extjson.from_json({"a": [json.loads(text)]}), {"a": [value]})
+
+    def test_the_structure_is_not_changed(self):
+        """Decoding returns a new structure where something changed, and the same object where nothing did."""
+        plain = {"x": [1, "y"]}
+        structure = {"a": {"$numberLong": "5"}, "b": plain}
+
+        decoded = extjson.from_json(structure)
+
+        assert_same(decoded, {"a": Int64(5), "b": {"x": [1, "y"]}})
+        assert structure == {"a": {"$numberLong": "5"}, "b": {"x": [1, "y"]}}
+        assert decoded["b"] is plain
+
+    def test_a_stored_document_may_be_deeper_than_a_request(self):
+        """Depth is a limit for what comes from outside, not for what is kept."""
+        deep = json.loads(nested(200, '{"$minKey": 1}'))
+
+        value = extjson.from_json(deep)
+
+        for _ in range(200):
+            value = value[0]
+        assert value == MinKey()
+
+    def test_a_damaged_wrapper_is_pointed_at(self):
+        """A file that was changed by hand is refused with the place of the damage."""
+        with pytest.raises(InvalidJSON) as caught:
+            extjson.from_json({"birds": [{"seen": {"$date": "yesterday"}}]})
+
+        assert caught.value.pointer == "/birds/0/seen/$date"
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+KEYS = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0$"), max_size=8),
+    st.sampled_from(["$gt", "$set", "$regex", "$options", "$type", "$ref", "$id", "a.b", "a/b", "~"]),
+)
+INT64 = st.integers(-(2**63), 2**63 - 1)
+SMALL = st.integers(-5, 5)
+PLAIN_SCALARS = st.one_of(
+    st.none(), st.booleans(), SMALL, INT64, st.floats(allow_nan=False, allow_infinity=False), TEXT
+)
+SCALARS = st.one_of(
+    PLAIN_SCALARS,
+    st.sampled_from([math.nan, math.inf, -math.inf, MinKey(), MaxKey()]),
+    st.builds(Int64, SMALL | INT64),
+    st.builds(ObjectId, st.binary(min_size=12, max_size=12)),
+    st.integers(FIRST_MS, LAST_MS).map(lambda ms: utc(1970, 1, 1) + timedelta(milliseconds=ms)),
+    st.builds(DatetimeMS, st.integers(LAST_MS + 1, 2**63 - 1) | st.integers(-(2**63), FIRST_MS - 1)),
+    st.decimals(allow_nan=False, places=5, min_value=-(10**20), max_value=10**20).map(Decimal128),
+    st.sampled_from(["NaN", "Infinity", "-Infinity", "-0", "1E+6144", "1E-6176"]).map(Decimal128),
+    st.builds(Binary, st.binary(max_size=20), st.integers(0, 255)),
+    st.builds(Binary, st.binary(min_size=16, max_size=16), st.just(4)),
+    st.builds(
+        Regex,
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+        st.lists(st.sampled_from("ilmsux")).map("".join),
+    ),
+    st.builds(Timestamp, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)),
+)
+
+
+def trees(scalars):
+    return st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4))
+
+
+class TestLaws:
+    @given(trees(SCALARS))
+    def test_what_is_stored_comes_back(self, value):
+        """Every value survives the stored form, in text and as a structure, with its BSON type."""
+        assert_same(extjson.loads(extjson.dumps(value, mode="stored")), value, type_of=bson_type)
+        assert_same(extjson.from_json(extjson.to_json(value, mode="stored")), value, type_of=bson_type)
+
+    @given(trees(SCALARS))
+    def test_canonical_comes_back(self, value):
+        """Every value survives the canonical form with its BSON type."""
+        assert_same(extjson.loads(extjson.dumps(value, mode="canonical")), value, type_of=bson_type)
+
+    @given(trees(SCALARS))
+    def test_relaxed_loses_the_width_of_whole_numbers_at_most(self, value):
+        """Every value survives the relaxed form, but for an Int64 that fits 32 bits."""
+
+        def whole(value):
+            return "whole" if bson_type(value) in ("int", "long") else type(value).__name__
+
+        assert_same(extjson.loads(extjson.dumps(value)), value, type_of=whole)
+
+    @given(trees(PLAIN_SCALARS), st.booleans(), st.sampled_from([None, 2]))
+    def test_plain_json_is_read_as_json_reads_it(self, value, ensure_ascii, indent):
+        """On plain JSON, escaped or not, spaced or not, loads and json.loads agree."""
+        text = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
+
+        assert_same(extjson.loads(text), json.loads(text))
+        assert_same(extjson.loads(text.encode()), json.loads(text))
+
+    @given(trees(SCALARS), st.sampled_from(["relaxed", "canonical", "stored"]))
+    def test_dumps_writes_what_to_json_returns(self, value, mode):
+        """The text is exactly the compact JSON of the structure, which json can write in strict mode."""
+        structure = extjson.to_json(value, mode=mode)
+
+        written = json.dumps(structure, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        assert extjson.dumps(value, mode=mode) == written
+
+    @given(st.binary(max_size=30) | st.text('[]{}",:0e.-\\u d8"$oiNa', max_size=30))
+    def test_any_text_is_read_or_refused(self, text):
+        """Whatever comes, loads returns a value or raises InvalidJSON, and the error can be sent."""
+        try:
+            value = extjson.loads(text)
+        except InvalidJSON as error:
+            value = error.detail + str(error.pointer)
+        assert isinstance(extjson.dumps(value).encode(), bytes)
