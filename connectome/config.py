@@ -1,0 +1,87 @@
+"""
+Every setting, once: name, default and one sentence of help.
+
+Configuration flows one way: defaults < environment (``CONNECTOME_*``) < arguments → one frozen ``Settings``, which
+``create_app`` is given.  Nothing below the web reads the environment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from connectome.errors import ConfigurationError
+
+_PREFIX = "CONNECTOME_"
+
+
+def _setting(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one server; each field is also ``CONNECTOME_<FIELD>`` and an option of ``connectome serve``."""
+
+    data: Path = _setting(Path("data"), "The data directory; it is made where there is none.")
+    host: str = _setting("127.0.0.1", "The address to listen on; 0.0.0.0 lets other machines in.")
+    port: int = _setting(8000, "The port to listen on; 0 takes a free one.")
+    threads: int = _setting(8, "How many requests are worked on at the same time.")
+    max_body_bytes: int = _setting(16 * 1024 * 1024, "The largest request body that is read; larger ones are 413.")
+    max_time_seconds: int = _setting(10, "How long a request may match and sort; one that takes longer is 400.")
+    admin_token: str = _setting("", "The administrator's token; made and kept in the data directory where empty.")
+
+    def __post_init__(self) -> None:
+        for name, bounds in (
+            ("port", range(65536)),
+            ("threads", range(1, 1001)),
+            ("max_body_bytes", range(1, 2**40)),
+            ("max_time_seconds", range(1, 86401)),
+        ):
+            if getattr(self, name) not in bounds:
+                raise ConfigurationError(
+                    f"{name} is from {bounds.start} to {bounds.stop - 1}, not {getattr(self, name)}"
+                )
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] | None = None, **arguments: Any) -> Settings:
+        """
+        The settings of an environment, with those arguments over it that are not None.
+
+        Raises:
+            ConfigurationError: A ``CONNECTOME_`` variable that is no setting, or a value that does not fit.
+        """
+        values: dict[str, Any] = {}
+        names = {variable(name): name for name, _ in described()}
+        for key, text in (os.environ if environ is None else environ).items():
+            if key in names:
+                values[names[key]] = _typed(key, text, cls.__dataclass_fields__[names[key]].default)
+            elif key.startswith(_PREFIX) and not key.startswith(_PREFIX + "TEST_"):
+                nearest = difflib.get_close_matches(key, names, n=1)
+                hint = f"did you mean {nearest[0]}?" if nearest else f"expected one of {', '.join(names)}"
+                raise ConfigurationError(f"{key} is no setting; {hint}")
+        values.update({name: value for name, value in arguments.items() if value is not None})
+        return cls(**values)
+
+
+def described() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
+    """Every setting: its name, and the field with its default and, in the metadata, its help."""
+    for each in dataclasses.fields(Settings):
+        yield each.name, each
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return _PREFIX + name.upper()
+
+
+def _typed(key: str, text: str, default: Any) -> Any:
+    try:
+        return type(default)(text) if not isinstance(default, Path) else Path(text)
+    except ValueError:
+        raise ConfigurationError(f"{key} needs a whole number, not {text!r}") from None

@@ -1,0 +1,33 @@
+"""Where documents live: the protocols, the requests, and ``open_store``, which knows every kind of store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from connectome.stores.base import Collection as Collection
+from connectome.stores.base import Deleted as Deleted
+from connectome.stores.base import Example as Example
+from connectome.stores.base import Find as Find
+from connectome.stores.base import Guard as Guard
+from connectome.stores.base import Ledger as Ledger
+from connectome.stores.base import Modified as Modified
+from connectome.stores.base import Modify as Modify
+from connectome.stores.base import Reader as Reader
+from connectome.stores.base import Store as Store
+from connectome.stores.base import Writer as Writer
+
+
+def open_store(directory: Path, *, holder: str = "") -> Store:
+    """
+    Open the store in a data directory, making the directory where there is none.
+
+    Args:
+        holder: What the lock says of this process to others, such as the URL that it serves.
+
+    Raises:
+        StoreLocked: Another process holds the directory.
+        StoreFailed: The directory cannot be read or written, or holds what cannot be understood.
+    """
+    from connectome.stores.embedded import EmbeddedStore
+
+    return EmbeddedStore(directory, holder=holder)

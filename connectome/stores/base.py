@@ -1,0 +1,224 @@
+"""What every store offers, and the requests it answers.  No HTTP, no files here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from bson import ObjectId, Regex
+
+from connectome.errors import InvalidRequest, TooManyAffected, at
+from connectome.extjson import preview
+from connectome.query import Document, Filter, Projection, Sort, Update, Value
+from connectome.schemas import Schema
+
+
+@dataclass(frozen=True)
+class Find:
+    """
+    A question.
+
+    skip, limit: whole numbers, not negative; a limit of 0 is none.
+    """
+
+    filter: Filter = Filter({})
+    projection: Projection = Projection({})
+    sort: Sort = Sort({})
+    skip: int = 0
+    limit: int = 0
+
+
+@dataclass(frozen=True)
+class Modify:
+    """
+    A change of documents that are there, or, with ``upsert``, of the one that should be.
+
+    multi: every document that matches; else the first in natural order.
+    """
+
+    filter: Filter
+    update: Update
+    upsert: bool = False
+    multi: bool = True
+
+
+@dataclass(frozen=True)
+class Guard:
+    """
+    What keeps a change of many documents from going too far.
+
+    dry_run: find out what would happen, and change nothing.
+    max_affected: refuse to change or delete more documents than this; None where there is no such bound.
+    """
+
+    dry_run: bool = False
+    max_affected: int | None = None
+
+    def check(self, affected: int) -> None:
+        """
+        Refuse what goes too far.
+
+        Raises:
+            TooManyAffected: More documents would change than ``max_affected``.
+        """
+        if self.max_affected is not None and affected > self.max_affected:
+            raise TooManyAffected(
+                f"{affected} documents would change, and the request allows {self.max_affected}: nothing was changed"
+            )
+
+
+NO_GUARD: Final = Guard()
+
+# A document before and after; None where there was none, or is none any more.
+Example = tuple[Document | None, Document | None]
+MAX_EXAMPLES: Final = 3
+
+
+@dataclass(frozen=True)
+class Modified:
+    """
+    What an update did, or, in a dry run, would do.
+
+    matched: documents that the filter found.
+    modified: those of them in which something changed.
+    upserted: the document that was created, or None.
+    examples: up to three of the changes.
+    """
+
+    matched: int
+    modified: int
+    upserted: Document | None = None
+    examples: Sequence[Example] = ()
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """
+    What a deletion did, or, in a dry run, would do.
+
+    deleted: how many documents matched.
+    examples: up to three of them.
+    """
+
+    deleted: int
+    examples: Sequence[Example] = ()
+
+
+class Reader(Protocol):
+    """What a read credential yields: no method here writes."""
+
+    def find(self, find: Find) -> Iterator[Document]:
+        """The documents that the question asks for; they are shared and never to be changed."""
+
+    def count(self, filter: Filter) -> int:
+        """How many documents match."""
+
+
+class Writer(Protocol):
+    """What a write credential yields.  Every call happens as a whole or not at all."""
+
+    def insert_one(self, document: Document) -> Value:
+        """Keep one new document; as ``insert_many``, with pointers from the document on."""
+
+    def insert_many(self, documents: Sequence[Document]) -> list[Value]:
+        """
+        Keep new documents.
+
+        Returns:
+            Their ``_id``, in order; a 24-hex string is made where there was none.
+
+        Raises:
+            DuplicateKey, SchemaViolation, InvalidRequest: With the pointer from the position of the document on.
+        """
+
+    def update(self, modify: Modify, guard: Guard = NO_GUARD) -> Modified:
+        """
+        Change documents.
+
+        Raises:
+            TooManyAffected: The guard forbids it.
+            UpdateError: One of the documents refuses the update.
+            DuplicateKey: An upsert would create an ``_id`` that is taken.
+            SchemaViolation: A document would no longer satisfy the schema.
+        """
+
+    def delete_many(self, filter: Filter, guard: Guard = NO_GUARD) -> Deleted:
+        """
+        Remove every document that matches.
+
+        Raises:
+            TooManyAffected: The guard forbids it.
+        """
+
+
+class Collection(Reader, Writer, Protocol):
+    """The documents of one collection."""
+
+    def set_schema(self, schema: Schema | None, *, satisfied: bool = False) -> None:
+        """
+        Demand a schema of every document from now on; None lifts it.
+
+        Args:
+            satisfied: The documents that are there are known to satisfy it, and are not looked at.
+
+        Raises:
+            SchemaViolation: Documents that are there do not satisfy it; the old one stays.
+        """
+
+    @property
+    def size(self) -> int:
+        """Bytes that the documents take where they are kept."""
+
+
+class Ledger(Protocol):
+    """
+    A small record that is read and written whole, such as the catalog of collections.
+
+    name: where it is kept, for whoever has to look.
+    """
+
+    name: str
+
+    def load(self) -> dict[str, Any]:
+        """What was saved last; empty at first."""
+
+    def save(self, record: dict[str, Any]) -> None:
+        """Keep a record in place of the last one: wholly, or not at all."""
+
+
+class Store(Protocol):
+    """A place for collections."""
+
+    name: str
+
+    def collection(self, name: str, schema: Schema | None) -> Collection:
+        """The collection of this name, empty where there is none yet; its documents are known to satisfy ``schema``."""
+
+    def holds(self, name: str) -> bool:
+        """Whether there is anything under this name, be it a collection of ours or not."""
+
+    def drop(self, name: str) -> None:
+        """Remove a collection and its documents."""
+
+    def ledger(self, name: str) -> Ledger:
+        """The record of this name, readable by the owner of the store alone."""
+
+    def close(self) -> None:
+        """Write what is not written yet, and let go of the place."""
+
+
+def identified(document: Document) -> Document:
+    """
+    A document as it is kept: ``_id`` first, as MongoDB puts it, and made where there is none.
+
+    Raises:
+        InvalidRequest: ``BadValue`` -- an ``_id`` that cannot be one: an array or a regular expression.
+    """
+    if "_id" not in document:
+        return {"_id": str(ObjectId()), **document}
+    identity = document["_id"]
+    if type(identity) in (list, Regex):
+        with at("_id"):
+            raise InvalidRequest(f"_id may be any value but an array or a regular expression, not {preview(identity)}")
+    return document if next(iter(document)) == "_id" else {"_id": identity, **document}
