@@ -1,0 +1,298 @@
+"""
+The ``connectome`` command.
+
+Every command works on a data directory, or, where a server holds that directory, through that server: the lock says
+where it listens, and the administrator's token lies beside it.  Data goes to stdout, talk to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from connectome import __version__, config, extjson, formats
+from connectome.config import Settings
+from connectome.errors import (
+    AddressUnavailable,
+    ConfigurationError,
+    ConnectomeError,
+    DuplicateKey,
+    NoSuchCollection,
+    RequestError,
+    SchemaViolation,
+    StoreError,
+    StoreLocked,
+)
+from connectome.service import ROLES, Role, Service
+from connectome.stores import Find, open_store
+
+if TYPE_CHECKING:
+    from connectome.remote import RemoteService
+
+# The most special class that an error is an instance of decides.
+EXIT_CODES: Final[dict[type[BaseException], int]] = {
+    ConnectomeError: 1,
+    ConfigurationError: 2,
+    StoreLocked: 3,
+    AddressUnavailable: 3,
+    RequestError: 4,
+    SchemaViolation: 4,
+    DuplicateKey: 4,
+    StoreError: 5,
+}
+
+
+class Commands(click.Group):
+    """A group that says what went wrong in one line, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConnectomeError as error:
+            where = f" (at {error.pointer})" if error.pointer else ""
+            click.echo(f"connectome: {error.detail}{where}", err=True)
+            ctx.exit(next(EXIT_CODES[cls] for cls in type(error).__mro__ if cls in EXIT_CODES))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="connectome")
+def main() -> None:
+    """A self-hosted Data API: JSON documents over plain HTTP with the MongoDB query language."""
+
+
+def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
+    """Every setting as an option, but the data directory, which is the argument."""
+    for name, field in reversed(list(config.described())):
+        if name != "data":
+            help = f"{field.metadata['help']}  [default: {field.default or 'none'}; {config.variable(name)}]"
+            function = click.option(f"--{name.replace('_', '-')}", type=type(field.default), help=help)(function)
+    return function
+
+
+_data = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help=f"The data directory.  [default: {Settings.data}; {config.variable('data')}]",
+)
+
+
+@main.command()
+@click.argument("data", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--example",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Fill an empty data directory from this file, as a collection of its name.",
+)
+@_with_settings
+def serve(data: Path | None, example: Path | None, **options: Any) -> None:
+    """Serve the collections of a data directory (DATA; 'data' where it is not given)."""
+    from connectome.web import create_app, serving
+
+    settings = Settings.from_environ(data=data, **options)
+    bound = serving.bind(settings.host, settings.port)
+    url = serving.url_of(settings.host, bound)
+    service = Service(open_store(settings.data, holder=url))
+    try:
+        if example and not service.collections():
+            _fill(service, example)
+        app = create_app(settings, service)
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, lambda *_: sys.exit(0))
+        _greet(service, settings, url)
+        serving.run(app, bound, threads=settings.threads)
+    finally:
+        service.close()
+
+
+def _fill(service: Service, example: Path) -> None:
+    documents = _read(example, None, {})
+    title = example.stem.replace("_", " ").capitalize()
+    service.create(id=example.stem, title=title, documents=documents)
+
+
+def _greet(service: Service, settings: Settings, url: str) -> None:
+    """Say what is served, where, and one line that can be pasted."""
+    collections = service.collections()
+    total = sum(each["count"] for each in collections)
+    click.echo(f"Connectome {__version__} at {url}, data in {settings.data}: ", nl=False)
+    click.echo(f"{_plural(len(collections), 'collection')}, {_plural(total, 'document')}")
+    for each in collections:
+        keys = each["credentials"]
+        click.echo(f"\n  {each['title']}, {_plural(each['count'], 'document')}")
+        click.echo(f"    read   {url}/collection/readwithquery/{keys['read']}/{each['id']}")
+        click.echo(f"    write  {url}/collection/write/{keys['write']}/{each['id']}")
+    if collections:
+        first = collections[0]
+        click.echo("\nTry it:")
+        click.echo(
+            f"  curl -s {url}/collection/readwithquery/{first['credentials']['read']}/{first['id']}"
+            f" -H 'Content-Type: application/json' -d '{_question(service, first)}'"
+        )
+    else:
+        click.echo("\nNo collection yet.  Make one:  connectome create movies")
+    click.echo("\nCtrl+C stops it.")
+
+
+def _question(service: Service, described: dict[str, Any]) -> str:
+    """A query that finds something in this collection: the largest values of a numeric field, where it has one."""
+    reader = service.reader(described["credentials"]["read"], described["id"])
+    sample = next(iter(reader.find(Find(limit=1))), {})
+    names = [name for name in sample if name.isalnum()]  # nothing that a shell or a path could take for its own
+    number = next((name for name in names if type(sample[name]) is int), None)
+    if number is None:
+        return json.dumps({"limit": 2})
+    return json.dumps(
+        {
+            "query": {number: {"$gte": sample[number]}},
+            "project": {names[0]: 1, number: 1},
+            "sort": {number: -1},
+            "limit": 2,
+        }
+    )
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+@contextmanager
+def _administration(data: Path | None, *, new: bool = False) -> Iterator[Service | RemoteService]:
+    """The service over a data directory, or over the server that holds it; a ``new`` one may be made."""
+    settings = Settings.from_environ(data=data)
+    if not new and not settings.data.is_dir():
+        raise ConfigurationError(f"there is no data directory {settings.data}; --data names another")
+    service: Service | RemoteService
+    try:
+        service = Service(open_store(settings.data))
+    except StoreLocked:
+        from connectome.remote import RemoteService
+        from connectome.stores.embedded import FileLedger
+        from connectome.stores.files import holder
+
+        url = "".join(holder(settings.data)[1:])
+        if not url:
+            raise
+        ledger = FileLedger(settings.data / "connectome.administrator.json")
+        service = RemoteService(url, settings.admin_token or ledger.load().get("token", ""))
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+@main.command()
+@click.argument("id")
+@click.option("--title", help="What people call it; the id where it is not given.")
+@click.option("--schema", type=click.File("rb"), help="A JSON Schema file that every document shall satisfy.")
+@_data
+def create(id: str, title: str | None, schema: Any, data: Path | None) -> None:
+    """Make a collection called ID, and show its credentials."""
+    source = extjson.loads(schema.read(), extended=False) if schema else None
+    with _administration(data, new=True) as service:
+        described = service.create(id=id, title=title, schema=source)
+    click.echo(f"created {id}", err=True)
+    _show(described["credentials"])
+
+
+@main.command("list")
+@_data
+def list_(data: Path | None) -> None:
+    """List the collections: id, documents, bytes, title."""
+    with _administration(data) as service:
+        collections = service.collections()
+    width = max((len(each["id"]) for each in collections), default=0)
+    for each in collections:
+        click.echo(f"{each['id']:{width}}  {each['count']:>9}  {each['size']:>12}  {each['title']}")
+    if not collections:
+        click.echo("no collections yet; 'connectome create ID' makes one", err=True)
+
+
+@main.group()
+def credentials() -> None:
+    """Show or replace the credentials of a collection."""
+
+
+def _show(keys: dict[str, str]) -> None:
+    for role in ROLES:
+        click.echo(f"{role:5}  {keys[role]}")
+
+
+@credentials.command()
+@click.argument("id")
+@_data
+def show(id: str, data: Path | None) -> None:
+    """Show both credentials of the collection ID."""
+    with _administration(data) as service:
+        _show(service.describe(id)["credentials"])
+
+
+@credentials.command()
+@click.argument("id")
+@click.argument("role", type=click.Choice(ROLES))
+@_data
+def rotate(id: str, role: Role, data: Path | None) -> None:
+    """Replace one credential of the collection ID; the old one stops at once."""
+    with _administration(data) as service:
+        click.echo(service.rotate(id, role))
+
+
+@main.command("import")
+@click.argument("id")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--format", type=click.Choice(formats.FORMATS), help="What the file is; its ending says it otherwise.")
+@click.option(
+    "--types",
+    default="",
+    metavar="COLUMN=TYPE,…",
+    help=f"For CSV, the types of columns: {', '.join(formats.COLUMN_TYPES)}.  Others are found out.",
+)
+@_data
+def import_(id: str, file: Path, format: formats.Format | None, types: str, data: Path | None) -> None:
+    """Add the documents of FILE (JSON array, NDJSON, CSV) to the collection ID: all of them, or none."""
+    documents = _read(file, format, _column_types(types))
+    with _administration(data, new=True) as service:
+        try:
+            service.describe(id)
+        except NoSuchCollection:
+            service.create(id=id, documents=documents)
+            click.echo(f"created {id}", err=True)
+        else:
+            service.import_documents(id, documents)
+    click.echo(f"imported {_plural(len(documents), 'document')} into {id}", err=True)
+
+
+def _column_types(text: str) -> dict[str, str]:
+    types = {}
+    for pair in filter(None, text.split(",")):
+        column, equals, type_ = pair.rpartition("=")
+        if not equals:
+            raise ConfigurationError(f"--types takes COLUMN=TYPE,…, not {pair!r}")
+        types[column.strip()] = type_.strip()
+    return types
+
+
+def _read(file: Path, format: formats.Format | None, types: dict[str, str]) -> list[Any]:
+    """The documents of a file; a bar on a terminal says how far it is."""
+    if format is None:
+        endings: dict[str, formats.Format] = {".jsonl": "ndjson", **{f".{each}": each for each in formats.FORMATS}}
+        if file.suffix.lower() not in endings:
+            raise ConfigurationError(f"{file.name} does not end in {', '.join(endings)}: say --format")
+        format = endings[file.suffix.lower()]
+    content = file.read_bytes()
+    documents = formats.read_documents(content, format, types=types)
+    bar = click.progressbar(
+        documents,
+        length=formats.estimated_count(content, format),
+        label=f"Reading {file.name}",
+        file=sys.stderr,
+        hidden=not sys.stderr.isatty(),
+    )
+    with bar:
+        return list(bar)

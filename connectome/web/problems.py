@@ -1,0 +1,101 @@
+"""Errors as ``application/problem+json`` (RFC 9457): the one table from error to status, for every route and cause."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+
+from connectome import errors, extjson
+
+# Never the path that came: a credential may stand in it.
+_ROUTES: Final = "/collection/<operation>/<credential>/<collection>, /-/admin/collections or /-/health"
+
+_log = logging.getLogger(__name__)
+
+# The most special class that an error is an instance of decides: its status, and a title for its kind.
+STATUS: Final[dict[type[errors.ConnectomeError], tuple[int, str]]] = {
+    errors.RequestError: (400, "The request is wrong"),
+    errors.InvalidJSON: (400, "The body is not the JSON that is accepted"),
+    errors.InvalidRequest: (400, "The body is not what the operation takes"),
+    errors.QueryError: (400, "The query is wrong"),
+    errors.UpdateError: (400, "The update is refused"),
+    errors.AccessError: (401, "Access denied"),
+    errors.Unauthorized: (401, "The credential is not valid"),
+    errors.Forbidden: (403, "The credential is for the other role"),
+    errors.NotFound: (404, "Not found"),
+    errors.NoSuchCollection: (404, "No such collection"),
+    errors.NoMatch: (404, "Nothing matches"),
+    errors.Conflict: (409, "Something is in the way"),
+    errors.DuplicateKey: (409, "The _id is taken"),
+    errors.CollectionExists: (409, "The collection's id is taken"),
+    errors.TooManyAffected: (409, "More would change than is allowed"),
+    errors.BodyTooLarge: (413, "The body is too large"),
+    errors.SchemaViolation: (422, "The collection's schema is not satisfied"),
+    errors.StoreError: (503, "The store has failed"),
+    errors.StoreLocked: (503, "The store is in use"),
+    errors.StoreFailed: (503, "The store has failed"),
+    errors.OutcomeUnknown: (503, "The store has failed"),
+    errors.NoSpace: (507, "The disk is full"),
+    errors.ConfigurationError: (500, "The server is not set up"),
+    errors.AddressUnavailable: (500, "The server is not set up"),
+}
+
+
+def register(app: Flask) -> None:
+    """Have an application answer whatever is raised in it, by us, by werkzeug or by accident, as a problem."""
+    app.register_error_handler(errors.ConnectomeError, _from_ours)
+    app.register_error_handler(HTTPException, _from_werkzeug)
+    app.register_error_handler(Exception, _from_accident)
+
+
+def _from_ours(error: errors.ConnectomeError) -> Response:
+    status, title = next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+    members: dict[str, Any] = {}
+    if error.pointer is not None:
+        members["pointer"] = error.pointer
+    if isinstance(error, errors.SchemaViolation):
+        members["errors"] = [{"detail": each.detail, "pointer": each.pointer} for each in error.failures]
+        if error.document_id is not None:
+            members["_id"] = error.document_id
+    if status >= 500:
+        _log.error("%s: %s", error.code, error.detail, exc_info=error.__cause__)
+    response = _problem(status, title, error.detail, error.code, **members)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="Connectome"'
+    if status == 503:
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+def _from_werkzeug(error: HTTPException) -> Response:
+    status = error.code or 500
+    detail = error.description or error.name
+    if isinstance(error, MethodNotAllowed):
+        error = MethodNotAllowed(sorted(error.valid_methods or ()))
+        methods = (each for each in error.valid_methods or () if each not in ("HEAD", "OPTIONS"))
+        detail = f"{request.method} is not a method of this route: expected {' or '.join(methods)}"
+    elif isinstance(error, NotFound):
+        detail = f"there is nothing at this path: expected {_ROUTES}"
+    response = _problem(status, error.name, detail, error.name.replace(" ", ""))
+    for name, value in error.get_headers():
+        if name not in ("Content-Type", "Content-Length"):
+            response.headers[name] = value
+    return response
+
+
+def refusal(status: int, title: str, detail: str) -> Response:
+    """What is answered outside of any application, where a request cannot even be read."""
+    return _problem(status, title, detail, title.replace(" ", ""))
+
+
+def _from_accident(error: Exception) -> Response:
+    _log.error("unexpected %s", type(error).__name__, exc_info=error)
+    return _problem(500, "Internal error", "the server failed in a way that it did not expect", "InternalError")
+
+
+def _problem(status: int, title: str, detail: str, code: str, **members: Any) -> Response:
+    body = {"type": f"urn:connectome:{code}", "title": title, "status": status, "detail": detail, "code": code}
+    return Response(extjson.dumps({**body, **members}) + "\n", status, mimetype="application/problem+json")

@@ -1,0 +1,367 @@
+"""What README and docs/ say is true: commands are run, examples are compiled, nothing that exists is left out."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import pytest
+
+from connectome import config, extjson
+from connectome.cli import EXIT_CODES, main
+from connectome.config import Settings
+from connectome.errors import ConnectomeError
+from connectome.query import Filter, Projection, Sort, Update, compile_array_filters, filter
+from connectome.service import Service
+from connectome.stores import open_store
+from connectome.web import create_app
+from connectome.web.problems import STATUS
+
+ROOT = Path(__file__).parent.parent
+PAGES = ["README.md", "CHANGELOG.md", "docs/api.md", "docs/configuration.md", "docs/query-language.md"]
+URL = "http://127.0.0.1:8000"
+EXAMPLE = "data/examples/movies.json"
+
+COMPILED_BY = {
+    "filter": Filter,
+    "projection": lambda source: Projection(source, Filter({"cast.billing": 1})),  # for the positional "cast.$"
+    "sort": Sort,
+    "update": Update,
+}
+
+# What differs from run to run, and what stands for it in a comparison.
+VARYING = {
+    r"\bc([rw])_(?:[A-Za-z0-9_-]{32}|…)": r"c\1_…",
+    r"\b[0-9a-f]{24}\b": "<id>",
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00": "<time>",
+}
+
+
+def page(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def comparable(text):
+    for pattern, stand_in in VARYING.items():
+        text = re.sub(pattern, stand_in, text)
+    return text.strip()
+
+
+def blocks(name):
+    """The fenced blocks of a page: language and text."""
+    return re.findall(r"^```(\w+)\n(.*?)^```$", page(name), re.MULTILINE | re.DOTALL)
+
+
+def steps(name):
+    """What a reader types, and what the page shows after it, in order: ("console" or "python", typed, shown)."""
+    found = []
+    for language, text in blocks(name):
+        if language == "console":
+            for step in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+                typed, _, shown = step.partition("\n")
+                found.append((language, typed, shown))
+        elif language == "python":
+            found.append((language, text, ""))
+        elif language == "text":
+            *found, (before, typed, _) = found
+            found.append((before, typed, text))
+    return found
+
+
+def section(name, heading):
+    """The text under a heading, up to the next one of any level."""
+    return re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", page(name), re.MULTILINE | re.DOTALL)[1]
+
+
+def rows(text):
+    """The rows of all tables in a text: header of the column → cell."""
+    found = []
+    for table in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
+        header, _, *lines = ([cell.strip() for cell in line[1:-1].split("|")] for line in table.splitlines())
+        found += [dict(zip(header, line, strict=True)) for line in lines]
+    return found
+
+
+def values(cell):
+    """The values that stand as code in a cell."""
+    return [extjson.loads(code) for code in re.findall(r"`([^`]+)`", cell)]
+
+
+@contextmanager
+def served(directory):
+    """A server over a fresh copy of the example, as ``make run`` starts it: its greeting and its URL."""
+    examples = directory / Path(EXAMPLE).parent
+    examples.mkdir(parents=True)
+    shutil.copy(ROOT / EXAMPLE, examples)
+    command = [sys.executable, "-m", "connectome", "serve", "data", "--example", EXAMPLE, "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=directory, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+    ) as server:
+        try:
+            yield _greeting(server.stdout)
+        finally:
+            server.terminate()
+
+
+def _greeting(output: Iterator[str]) -> tuple[str, str]:
+    lines = []
+    for line in output:
+        lines.append(line)
+        if line.startswith("Ctrl+C"):
+            break
+    greeting = "".join(lines)
+    address = re.search(r"http://127\.0\.0\.1:\d+", greeting)
+    assert address, greeting
+    return greeting, address[0]
+
+
+def environment():
+    """The environment of the tests without what would steer the product or curl."""
+    kept = {name: value for name, value in os.environ.items() if not re.match("(?i)CONNECTOME_|.*_PROXY$", name)}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+
+
+def run_in_order(name, directory, url):
+    """Type every step of a page in one shell: [(what was typed, what was shown, what came)]."""
+    program = directory / ".venv/bin/connectome"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m connectome "$@"\n')
+    program.chmod(0o755)
+
+    script = []
+    typed_steps = [step for step in steps(name) if step[1] != "make run"]
+    for number, (language, typed, _) in enumerate(typed_steps):
+        if language == "python":
+            source = directory / f"step{number}.py"
+            source.write_text(typed.replace(URL, url), encoding="utf-8")
+            script.append(f'sed -i.bak "s/cr_…/$READ/" {source.name} && "{sys.executable}" {source.name}')
+        else:
+            script.append(typed.replace(URL, url))
+    # Each output ends with a record separator, which no output holds.
+    ran = subprocess.run(
+        ["bash", "-c", "exec 2>&1\n" + "".join(f"{line}\nprintf '\\036'\n" for line in script)],
+        cwd=directory,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        timeout=120,
+    )
+    *came, rest = ran.stdout.replace(url, URL).split("\036")
+    assert (ran.returncode, rest) == (0, "")
+    return [(typed, shown, output) for (_, typed, shown), output in zip(typed_steps, came, strict=True)]
+
+
+@pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="the pages use bash and curl")
+class TestCommands:
+    @pytest.mark.parametrize("name", ["README.md", "docs/api.md", "docs/configuration.md"])
+    def test_each_prints_what_the_page_shows(self, name, tmp_path):
+        """Typed one after another, the commands of a page print what stands below them."""
+        with served(tmp_path) as (_, url):
+            ran = run_in_order(name, tmp_path, url)
+
+        assert ran
+        for typed, shown, came in ran:
+            assert (typed, comparable(came)) == (typed, comparable(shown))
+
+    def test_make_run_greets_as_shown(self, tmp_path):
+        """The server says what README shows under ``make run``."""
+        shown = next(shown for _, typed, shown in steps("README.md") if typed == "make run")
+
+        with served(tmp_path) as (greeting, url):
+            assert comparable(greeting.replace(url, URL)) == comparable(shown)
+
+    def test_make_run_starts_that_server(self):
+        """What ``make run`` runs is what the tests here run, at the address that the pages show."""
+        assert f" serve $(DATA) --example {EXAMPLE} --host $(HOST) --port $(PORT)" in page("Makefile")
+        assert (Settings.host, Settings.port) == ("127.0.0.1", 8000)
+
+
+class TestConfiguration:
+    @pytest.mark.parametrize("name", [name for name, _ in config.described()])
+    def test_each_setting_is_described(self, name):
+        """A setting stands in the table with its variable, its option and its default."""
+        default = getattr(Settings, name)
+        row = next(
+            row for row in rows(page("docs/configuration.md")) if row.get("variable") == f"`{config.variable(name)}`"
+        )
+
+        assert row["default"] == (f"`{default}`" if str(default) else "none")
+        assert row["option of `connectome serve`"] in (f"`--{name.replace('_', '-')}`", "the argument `DATA`")
+
+    def test_no_setting_is_described_that_does_not_exist(self):
+        """Every variable in README and docs/ is one that is read, or a pattern for some."""
+        described = {word for name in PAGES for word in re.findall(r"CONNECTOME_[A-Z_]+[A-Z]", page(name))}
+
+        assert described <= {config.variable(name) for name, _ in config.described()} | {"CONNECTOME_TEST"}
+
+    def test_each_command_and_option_is_described(self):
+        """Every command of the program has a row, in which its options stand."""
+        described = {row["command"]: row["does"] for row in rows(page("docs/configuration.md")) if "command" in row}
+
+        for words, command in commands(main, "connectome"):
+            row = next((does for usage, does in described.items() if re.match(rf"`{words}\b", usage)), None)
+            assert row, f"{words} is not described"
+            settings = {f"--{name.replace('_', '-')}" for name, _ in config.described()}
+            for option in {option for each in command.params for option in each.opts if option.startswith("--")}:
+                assert option in settings or f"`{option}" in row, f"{option} of {words} is not described"
+
+    def test_each_exit_code_is_described(self):
+        """Every exit code that the program gives has a row."""
+        described = {row["code"] for row in rows(section("docs/configuration.md", "Exit codes"))}
+
+        assert described == {"0", *map(str, EXIT_CODES.values())}
+
+
+def commands(command, words):
+    """Every command that does something: its words and itself."""
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from commands(below, f"{words} {name}")
+    else:
+        yield words, command
+
+
+class TestLanguage:
+    def test_the_tables_of_operators_are_those_of_the_program(self):
+        """The tables say what the operators and their specs say; ``make docs`` makes them anew."""
+        made = subprocess.run(
+            [sys.executable, "docs/build.py", "--check"], cwd=ROOT, env=environment(), capture_output=True, text=True
+        )
+
+        assert (made.returncode, made.stdout + made.stderr) == (0, "")
+
+    @pytest.mark.parametrize("name", sorted(filter.COMPANIONS))
+    def test_each_companion_has_a_row_with_an_example(self, name):
+        """An operator that says more about another stands in the table for that, and its example uses it."""
+        (example,) = (
+            row["example"]
+            for row in rows(section("docs/query-language.md", "Filters"))
+            if row["operator"] == f"`{name}`"
+        )
+
+        assert f'"{name}"' in example
+
+    @pytest.mark.parametrize(
+        ("heading", "kind"),
+        [
+            ("Filters", "filter"),
+            ("Projections", "projection"),
+            ("Sort", "sort"),
+            ("Updates", "update"),
+        ],
+    )
+    def test_each_example_compiles(self, heading, kind):
+        """An example in a table of the language is one."""
+        examples = [row["example"] for row in rows(section("docs/query-language.md", heading)) if "example" in row]
+
+        assert examples
+        for example in examples:
+            (value,) = values(example.replace("\\|", "|"))
+            COMPILED_BY[kind](value)
+
+    def test_each_position_is_one(self):
+        """The paths in the table of positions are taken, with an array filter where they name one."""
+        filters = compile_array_filters([{"lead.billing": {"$lte": 2}}])
+        for row in rows(section("docs/query-language.md", "Positions in arrays")):
+            (value,) = values(row["example"])
+            Update(value, filters if "lead" in row["example"] else {})
+
+    @pytest.mark.parametrize(
+        ("kind", "example"),
+        [(row["in"], row["example"]) for row in rows(section("docs/query-language.md", "What is refused"))],
+    )
+    def test_what_is_refused_is_refused(self, kind, example):
+        """An example of what is not offered is refused; the day it is not, the page has to change."""
+        (value,) = values(example)
+
+        with pytest.raises(ConnectomeError):
+            COMPILED_BY[kind](value)
+
+    def test_the_rules_of_filters_hold(self):
+        """A filter in the rules matches the documents of its row, and does not match the others."""
+        for row in rows(section("docs/query-language.md", "Rules of filters")):
+            (source,) = values(row["filter"])
+            for column, matches in [("matches", True), ("does not match", False)]:
+                for document in values(row[column]):
+                    assert (source, document, Filter(source).matches(document)) == (source, document, matches)
+
+    def test_the_rules_of_sorts_hold(self):
+        """The documents of a row stand in the order of its sort."""
+        for row in rows(section("docs/query-language.md", "Sort")):
+            if "order" in row:
+                (source,) = values(row["sort"])
+                assert Sort(source)(reversed(values(row["order"]))) == values(row["order"])
+
+    def test_the_rules_of_updates_hold(self):
+        """The update of a row makes of its document what the row says, field order included."""
+        for row in rows(section("docs/query-language.md", "Rules of updates")):
+            (before,), (source,), (after,) = values(row["document"]), values(row["update"]), values(row["becomes"])
+            assert extjson.dumps(Update(source).apply(before)) == extjson.dumps(after)
+
+    def test_the_rules_of_upserts_hold(self):
+        """The search query and the data of a row create the document that the row says."""
+        for row in rows(section("docs/query-language.md", "Upserts")):
+            (query,), (data,), (created,) = values(row["search query"]), values(row["data"]), values(row["created"])
+            assert extjson.dumps(Update(data).insert(Filter(query))) == extjson.dumps(created)
+
+
+class TestReference:
+    def test_each_route_is_described(self, tmp_path):
+        """Every route of the application stands in the reference, with its method."""
+        store = open_store(tmp_path)
+        service = Service(store)
+        try:
+            rules = list(create_app(Settings(data=tmp_path), service).url_map.iter_rules())
+        finally:
+            service.close()
+
+        for rule in rules:
+            route = re.sub(r"<(?:[^<>]*:)?(\w+)>", r"<\1>", rule.rule)
+            for method in rule.methods - {"HEAD", "OPTIONS"}:
+                assert f"`{method} {route}`" in page("docs/api.md")
+
+    def test_each_status_is_described(self):
+        """Every status that an error is answered with has a row."""
+        described = {row["status"] for row in rows(section("docs/api.md", "Errors")) if "status" in row}
+
+        assert {str(status) for status, _ in STATUS.values()} <= described
+
+    def test_types_travel_as_described(self):
+        """What is sent for a type is answered in the two forms that the table shows."""
+        for row in rows(section("docs/api.md", "Types")):
+            for value in values(row["send"]):
+                assert f"`{extjson.dumps(value)}`" == row["relaxed answer"]
+                assert f"`{extjson.dumps(value, mode='canonical')}`" == row["canonical answer"]
+
+    def test_what_strict_json_refuses_is_refused(self):
+        """Every example in the table of strict JSON is refused."""
+        for row in rows(section("docs/api.md", "Strict JSON")):
+            for example in re.findall(r"`([^`]+)`", row["example"]):
+                with pytest.raises(ConnectomeError):
+                    extjson.loads(example)
+
+
+class TestLinks:
+    @pytest.mark.parametrize("name", PAGES)
+    def test_each_leads_somewhere(self, name):
+        """A link to a page of ours finds the file, and the heading in it."""
+        for target in re.findall(r"\]\(([^)]+)\)", page(name)):
+            if target.startswith("https://"):
+                continue
+            path, _, anchor = target.partition("#")
+            file = (ROOT / name).parent / path if path else ROOT / name
+            assert file.is_file(), target
+            assert not anchor or anchor in anchors(file), target
+
+
+def anchors(file):
+    """The anchors that headings get: small letters, hyphens for spaces."""
+    headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
