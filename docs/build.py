@@ -8,7 +8,6 @@ the first case as the example, so that no example stands here that the tests do 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -60,11 +59,11 @@ def table(kind: str, operators: dict[str, Any]) -> Iterable[str]:
 def built(page: str) -> str:
     """The page with every table between its marks made anew."""
     for mark, (kind, operators) in TABLES.items():
-        rows = "\n".join(table(kind, operators))
-        pattern = rf"(<!-- {mark}: made by docs/build.py -->\n).*?(<!-- end -->)"
-        page, found = re.subn(pattern, lambda match, rows=rows: match[1] + rows + "\n" + match[2], page, flags=re.DOTALL)
-        if not found:
+        before, start, after = page.partition(f"<!-- {mark}: made by docs/build.py -->\n")
+        _, end, rest = after.partition("<!-- end -->")
+        if not (start and end):
             sys.exit(f"{PAGE.name} has no place for the table of {mark}")
+        page = before + start + "".join(row + "\n" for row in table(kind, operators)) + end + rest
     return page
 
 
