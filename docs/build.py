@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from connectome.query import filter, pipeline, update
+from connectome.query import conditions, pipeline, update
 from connectome.query.expressions import language
 
 ROOT = Path(__file__).parent.parent
@@ -22,7 +22,7 @@ SPEC = ROOT / "tests" / "spec"
 
 # The section of the page → the kind of spec, and the operators by name.
 TABLES: dict[str, tuple[str, dict[str, Any]]] = {
-    "filters": ("filter", {**filter.TOP_LEVEL_OPERATORS, **filter.FIELD_OPERATORS}),
+    "filters": ("filter", {**conditions.TOP_LEVEL_OPERATORS, **conditions.FIELD_OPERATORS}),
     "updates": ("update", update.OPERATORS),
     "stages": ("update", pipeline.STAGES),
     "expressions": ("expression", language.OPERATORS),

@@ -18,7 +18,7 @@ from connectome import config, extjson
 from connectome.cli import EXIT_CODES, main
 from connectome.config import Settings
 from connectome.errors import ConnectomeError
-from connectome.query import Filter, Projection, Sort, Update, compile_array_filters, filter
+from connectome.query import Filter, Projection, Sort, Update, compile_array_filters, conditions
 from connectome.service import Service
 from connectome.stores import open_store
 from connectome.web import create_app
@@ -237,7 +237,7 @@ class TestLanguage:
 
         assert (made.returncode, made.stdout + made.stderr) == (0, "")
 
-    @pytest.mark.parametrize("name", sorted(filter.COMPANIONS))
+    @pytest.mark.parametrize("name", sorted(conditions.COMPANIONS))
     def test_each_companion_has_a_row_with_an_example(self, name):
         """An operator that says more about another stands in the table for that, and its example uses it."""
         (example,) = (

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from connectome.errors import QueryError, at, pointer_to
 from connectome.extjson import preview
+from connectome.query.conditions import elem_match
 from connectome.query.expressions import compile_expression, is_expression_operator
-from connectome.query.filter import Filter, elem_match
+from connectome.query.filter import Filter
 from connectome.query.paths import Path, parse_field_path, with_value
 from connectome.query.values import INT32, MISSING, Document, Value, exact, is_nan, is_number, truthy
 

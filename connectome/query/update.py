@@ -1,9 +1,8 @@
 """
-The update compiler and every update operator.
+Updates: the compiler, and every update operator.
 
-``Update(source)`` merges all operators of an update into one tree of paths, so that two writes of one place are
-refused once, while compiling.  Applying it copies only the way to what changes: documents that a reader may hold
-are never touched, and a document in which nothing changes comes back as the same object.
+An operator is one function under ``@update_operator``: it gets its operand once and returns a change of one value.
+Where the changes go, and what two of them may not do to each other, is ``writes``'s.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ from __future__ import annotations
 import difflib
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final, Protocol
@@ -20,8 +18,9 @@ from typing import Any, Final, Protocol
 from bson import Regex, Timestamp
 
 from connectome.errors import QueryError, UpdateError, at
-from connectome.extjson import MAX_DEPTH, WRAPPERS, preview
-from connectome.query.filter import Filter, element_test, is_operator
+from connectome.extjson import MAX_DEPTH, preview
+from connectome.query.conditions import element_test, is_operator
+from connectome.query.filter import Filter
 from connectome.query.numbers import Overflow64, combined
 from connectome.query.paths import Path, Test, is_index, parse_path
 from connectome.query.pipeline import compile_stages
@@ -37,24 +36,16 @@ from connectome.query.values import (
     sort_key,
     type_alias,
 )
-
-# MongoDB allows 1,500,000; nobody who writes "a.100000" to a short array means it.
-MAX_PADDING: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Occasion:
-    """What an operator may know of the moment at which it is applied."""
-
-    document: Document
-    inserting: bool
-    # The position that ``$`` stands for; None where the filter matched by no element of an array.
-    position: int | None = None
-
-
-# The value at a path, or MISSING, to the value that shall stand there; MISSING removes it.
-Change = Callable[[Value, Occasion], Value]
-ArrayFilters = Mapping[str, Filter]
+from connectome.query.writes import (
+    ArrayFilters,
+    Branch,
+    Change,
+    Leaf,
+    Occasion,
+    identifier_of,
+    is_all,
+    writable_path,
+)
 
 
 class Update:
@@ -143,15 +134,15 @@ class _Operators:
     """What the operators of an update change, merged into one tree of paths."""
 
     def __init__(self, source: Value, array_filters: ArrayFilters) -> None:
-        self._root = _Branch()
+        self._root = Branch()
         self._positional = False
         used: set[str] = set()
         for place, name, path, operand in _changes(source):
             with at(*place):
                 for target, leaf in _operator(name)(path, operand, place):
-                    parts = _writable_path(target)
+                    parts = writable_path(target)
                     self._positional |= "$" in parts
-                    used |= {identifier for part in parts if (identifier := _identifier(part))}
+                    used |= {identifier for part in parts if (identifier := identifier_of(part))}
                     for identifier in used - array_filters.keys():
                         raise UpdateError(f"no array filter was given for the identifier {identifier!r} in {target!r}")
                     self._root.plant(parts, leaf)
@@ -214,16 +205,6 @@ def compile_array_filters(source: list[Document]) -> dict[str, Filter]:
     return filters
 
 
-def _identifier(part: str) -> str:
-    """The identifier of ``$[identifier]``; empty for ``$[]`` and for any other part."""
-    return part[2:-1] if part.startswith("$[") and part.endswith("]") else ""
-
-
-def _is_all(part: str) -> bool:
-    """Whether a part stands for several elements: ``$[]`` or ``$[identifier]``."""
-    return part.startswith("$[") and part.endswith("]")
-
-
 def _changes(source: Value) -> Iterator[tuple[tuple[str, ...], str, str, Value]]:
     """
     Each change that an update asks for.
@@ -261,30 +242,13 @@ def _operator(name: str) -> _Operator:
     return OPERATORS[name]
 
 
-def _writable_path(path: str) -> Path:
-    parts = parse_path(path)
-    if not all(parts):
-        raise UpdateError(f"the path {path!r} has an empty part", code="EmptyFieldName")
-    if parts[0] == "$" or _is_all(parts[0]):
-        raise UpdateError(f"a path starts with a field, and {path!r} with the positional {parts[0]!r}")
-    if parts.count("$") > 1:
-        raise UpdateError(f"a path has one positional '$', and {path!r} has {parts.count('$')}")
-    for part in parts:
-        if part in WRAPPERS:
-            raise UpdateError(
-                f"the part {part!r} of {path!r} is the name of an Extended JSON type, and would be read as one",
-                code="DollarPrefixedFieldName",
-            )
-    return parts
-
-
 def _seed(filter: Filter) -> Document:
     """The document that the equalities of a filter describe."""
-    seeds = _Branch()
+    seeds = Branch()
     for path, value in filter.equalities.items():
-        parts = _writable_path(path)
+        parts = writable_path(path)
         try:
-            seeds.plant(parts, _Leaf((), lambda _, __, value=value: value))  # type: ignore[misc]
+            seeds.plant(parts, Leaf((), lambda _, __, value=value: value))  # type: ignore[misc]
         except UpdateError:
             raise QueryError(
                 f"cannot tell what an upsert shall insert: the filter fixes {path!r}, and a path inside it or above it",
@@ -295,218 +259,8 @@ def _seed(filter: Filter) -> Document:
     return document
 
 
-@dataclass(frozen=True, slots=True)
-class _Leaf:
-    """
-    One change at the end of a path.
-
-    place: where it stands in the update's source, for the pointer of what a document refuses.
-    needs_way: a path that leads through a scalar is refused even where the change would create nothing.
-    """
-
-    place: tuple[str, ...]
-    change: Change
-    needs_way: bool = True
-
-    def __call__(self, value: Value, occasion: Occasion) -> Value:
-        with at(*self.place):
-            changed = self.change(value, occasion)
-        if value is MISSING or changed is MISSING:
-            return changed
-        return value if identical(value, changed) else changed
-
-    def leaves(self) -> Iterator[tuple[Path, _Leaf]]:
-        yield (), self
-
-    def finish(self, array_filters: ArrayFilters) -> None:
-        """A leaf has nothing below it."""
-
-
-class _Branch:
-    """What an update changes below one document or array, by the name of the part."""
-
-    __slots__ = ("_array_filters", "_children", "_filters", "_merged")
-
-    def __init__(self) -> None:
-        self._children: dict[str, _Branch | _Leaf] = {}
-        # Of ``$[]`` and ``$[identifier]``: which elements each is about.
-        self._filters: list[tuple[Test, _Branch | _Leaf]] = []
-        self._array_filters: ArrayFilters = {}
-        self._merged: dict[tuple[int, ...], _Branch | _Leaf] = {}
-
-    def plant(self, path: Path, leaf: _Leaf) -> None:
-        """
-        Add a change at the end of a path.
-
-        Raises:
-            UpdateError: ``ConflictingUpdateOperators`` -- the path is written already, or one inside or above it, or
-                elements by their positions beside elements by ``$[]``.
-        """
-        branch = self
-        *parents, last = path
-        for position, part in enumerate(path):
-            if any(_is_all(other) != _is_all(part) for other in branch._children):
-                raise _conflict(path, path[:position])
-            if position < len(parents):
-                below = branch._children.setdefault(part, _Branch())
-                if isinstance(below, _Leaf):
-                    raise _conflict(path, path[: position + 1])
-                branch = below
-        if last in branch._children:
-            raise _conflict(path, path)
-        branch._children[last] = leaf
-
-    def finish(self, array_filters: ArrayFilters) -> None:
-        """Put the parts in the order in which MongoDB adds new fields, by name, numbers by value; bind the filters."""
-        self._array_filters = array_filters
-        self._children = dict(sorted(self._children.items(), key=lambda item: _part_order(item[0])))
-        for part, child in self._children.items():
-            child.finish(array_filters)
-            if _is_all(part):
-                self._filters.append((_element_filter(_identifier(part), array_filters), child))
-
-    def leaves(self) -> Iterator[tuple[Path, _Leaf]]:
-        """Every change below, with its path from here."""
-        for part, child in self._children.items():
-            for path, leaf in child.leaves():
-                yield (part, *path), leaf
-
-    def __call__(self, value: Value, occasion: Occasion) -> Value:
-        """The value with everything below it changed: a copy, or the same object where nothing changes."""
-        if self._filters:
-            return self._in_elements(value, occasion)
-        if type(value) is dict:
-            return self._in_document(value, occasion)
-        if type(value) is list:
-            return self._in_array(value, occasion)
-        if value is MISSING:
-            return self._in_document({}, occasion) or MISSING
-        for part, child in self._by_name(occasion):
-            _no_way(value, part, child, occasion)
-        return value
-
-    def _in_elements(self, value: Value, occasion: Occasion) -> Value:
-        if type(value) is not list:
-            with at(*next(self.leaves())[1].place):
-                if value is MISSING:
-                    raise UpdateError("the path to the array of '$[]' must exist, and it does not")
-                raise UpdateError(f"'$[]' changes the elements of an array, not {preview(value)}")
-        changed = [self._in_element(element, occasion) for element in value]
-        return value if all(map(operator.is_, value, changed)) else changed
-
-    def _in_element(self, element: Value, occasion: Occasion) -> Value:
-        children = [child for test, child in self._filters if test(element)]
-        if not children:
-            return element
-        after = self._one(children)(element, occasion)
-        return None if after is MISSING else after
-
-    def _one(self, children: list[_Branch | _Leaf]) -> _Branch | _Leaf:
-        """Several changes of one element as one."""
-        if len(children) == 1:
-            return children[0]
-        key = tuple(map(id, children))
-        if key not in self._merged:
-            self._merged[key] = _merge(children, self._array_filters)
-        return self._merged[key]
-
-    def _in_document(self, document: Document, occasion: Occasion) -> Document:
-        changed = document
-        for part, child in self._by_name(occasion):
-            before = document.get(part, MISSING)
-            after = child(before, occasion)
-            if after is not before:
-                changed = dict(document) if changed is document else changed
-                if after is MISSING:
-                    del changed[part]
-                else:
-                    changed[part] = after
-        return changed
-
-    def _in_array(self, array: list[Value], occasion: Occasion) -> list[Value]:
-        changed = array
-        for part, child in self._by_name(occasion):
-            if not is_index(part):
-                _no_way(array, part, child, occasion)
-                continue
-            index = int(part)
-            before = array[index] if index < len(array) else MISSING
-            after = child(before, occasion)
-            if after is not before:
-                changed = list(array) if changed is array else changed
-                _put(changed, index, after, child)
-        return changed
-
-    def _by_name(self, occasion: Occasion) -> Iterable[tuple[str, _Branch | _Leaf]]:
-        """The parts with their changes, and ``$`` as the position that it stands for."""
-        if "$" not in self._children:
-            return self._children.items()
-        positional = self._children["$"]
-        if occasion.position is None:
-            with at(*next(positional.leaves())[1].place):
-                raise UpdateError("the positional '$' needs a query that matched by an element of an array")
-        part = str(occasion.position)
-        named = {name: child for name, child in self._children.items() if name != "$"}
-        named[part] = self._one([named[part], positional]) if part in named else positional
-        return sorted(named.items(), key=lambda item: _part_order(item[0]))
-
-
-def _element_filter(identifier: str, array_filters: ArrayFilters) -> Test:
-    if not identifier:
-        return lambda _: True
-    matches = array_filters[identifier].matches
-    return lambda element: matches({identifier: element})
-
-
-def _merge(children: list[_Branch | _Leaf], array_filters: ArrayFilters) -> _Branch | _Leaf:
-    merged = _Branch()
-    for child in children:
-        for path, leaf in child.leaves():
-            with at(*leaf.place):
-                if not path:
-                    raise UpdateError(
-                        "two changes of the update reach one element of an array", code="ConflictingUpdateOperators"
-                    )
-                merged.plant(path, leaf)
-    merged.finish(array_filters)
-    return merged
-
-
-def _put(array: list[Value], index: int, value: Value, child: _Branch | _Leaf) -> None:
-    """Write one element; what is removed from an array leaves null, so that the others keep their places."""
-    missing = index - len(array)
-    if missing > MAX_PADDING:
-        with at(*next(child.leaves())[1].place):
-            raise UpdateError(
-                f"an array may be padded with {MAX_PADDING} nulls, and position {index} needs {missing}",
-                code="CannotBackfillArray",
-            )
-    if missing >= 0:
-        array.extend([None] * (missing + 1))
-    array[index] = None if value is MISSING else value
-
-
-def _no_way(value: Value, part: str, child: _Branch | _Leaf, occasion: Occasion) -> None:
-    """Refuse a path that leads into a scalar, or by a name into an array, where something would be written."""
-    for _, leaf in child.leaves():
-        if leaf.needs_way or leaf(MISSING, occasion) is not MISSING:
-            with at(*leaf.place):
-                raise UpdateError(f"cannot create field {part!r} in {preview(value)}", code="PathNotViable")
-
-
-def _conflict(path: Path, taken: Path) -> UpdateError:
-    return UpdateError(
-        f"updating the path {'.'.join(path)!r} would create a conflict at {'.'.join(taken)!r}",
-        code="ConflictingUpdateOperators",
-    )
-
-
-def _part_order(part: str) -> tuple[int, int, str]:
-    return (0, int(part), "") if is_index(part) else (1, 0, part)
-
-
 # Path, operand and place in the source → the changes to plant, each with its path.
-_Operator = Callable[[str, Value, tuple[str, ...]], list[tuple[str, _Leaf]]]
+_Operator = Callable[[str, Value, tuple[str, ...]], list[tuple[str, Leaf]]]
 OPERATORS: dict[str, _Operator] = {}
 
 
@@ -519,8 +273,8 @@ def update_operator(name: str, *, needs_way: bool = True) -> Callable[[Callable[
     """
 
     def declare(function: Callable[[Value], Change]) -> Callable[[Value], Change]:
-        def plan(path: str, operand: Value, place: tuple[str, ...]) -> list[tuple[str, _Leaf]]:
-            return [(path, _Leaf(place, function(operand), needs_way))]
+        def plan(path: str, operand: Value, place: tuple[str, ...]) -> list[tuple[str, Leaf]]:
+            return [(path, Leaf(place, function(operand), needs_way))]
 
         plan.__doc__ = function.__doc__
         OPERATORS[name] = plan
@@ -547,7 +301,7 @@ def unset(_: Value) -> Change:
     return lambda _, __: MISSING
 
 
-def rename(path: str, operand: Value, place: tuple[str, ...]) -> list[tuple[str, _Leaf]]:
+def rename(path: str, operand: Value, place: tuple[str, ...]) -> list[tuple[str, Leaf]]:
     """
     Give the field another name, which may lie in another document; a field of that name is replaced.
 
@@ -557,8 +311,8 @@ def rename(path: str, operand: Value, place: tuple[str, ...]) -> list[tuple[str,
     """
     if type(operand) is not str:
         raise UpdateError(f"$rename needs the new name as a string, not {preview(operand)}")
-    source, target = _writable_path(path), _writable_path(operand)
-    if any(part == "$" or _is_all(part) for part in (*source, *target)):
+    source, target = writable_path(path), writable_path(operand)
+    if any(part == "$" or is_all(part) for part in (*source, *target)):
         raise UpdateError(f"$rename takes no positional part: {path!r} to {operand!r}")
     if source == target:
         raise UpdateError(f"$rename needs two different names, and both are {operand!r}")
@@ -574,7 +328,7 @@ def rename(path: str, operand: Value, place: tuple[str, ...]) -> list[tuple[str,
         _refuse_arrays(target, occasion.document, "target")
         return taken
 
-    return [(path, _Leaf(place, lambda _, __: MISSING)), (operand, _Leaf(place, take, needs_way=False))]
+    return [(path, Leaf(place, lambda _, __: MISSING)), (operand, Leaf(place, take, needs_way=False))]
 
 
 OPERATORS["$rename"] = rename
