@@ -18,6 +18,11 @@ def update(query, data, **options):
     return {"search query": query, "data": data, **options}
 
 
+def without_id(document):
+    """A document without its ``_id``."""
+    return {name: value for name, value in document.items() if name != "_id"}
+
+
 def counts(matched, modified, upserted=None):
     """The answer to ``updatewithupsert``."""
     return {"matchedCount": matched, "modifiedCount": modified, "upsertedId": upserted}
@@ -393,6 +398,114 @@ class TestBatchDelete:
         """Only an object is a filter; anything else is 400."""
         assert problem(collection.call("batchdelete", body))["status"] == 400
         assert collection.documents == [ABC, BDD, XYZ]
+
+
+class TestGuards:
+    def test_a_dry_run_of_an_update_says_what_would_happen(self, collection):
+        """The counts are those of the update, up to three documents are shown before and after, and nothing changes."""
+        body = update({"amount": {"$gte": 30}}, {"$inc": {"amount": 1}})
+
+        answer = collection.call("updatewithupsert", body, params={"dry_run": "true"}).json()
+
+        examples = [(without_id(each["before"]), without_id(each["after"])) for each in answer.pop("examples")]
+        assert examples == [(BDD, {**BDD, "amount": 101}), (XYZ, {**XYZ, "amount": 40})]
+        assert answer == {**counts(2, 2), "dryRun": True}
+        assert collection.documents == [ABC, BDD, XYZ]
+
+    def test_a_dry_run_of_an_upsert_shows_what_it_would_create(self, collection):
+        """There is a document after, none before, and none is created."""
+        body = update({"_id": 7, "title": "foo"}, {"amount": 1}, upsert=True)
+
+        answer = collection.call("updatewithupsert", body, params={"dry_run": "true"}).json()
+
+        created = {"_id": 7, "title": "foo", "amount": 1}
+        assert answer == {**counts(0, 0, 7), "dryRun": True, "examples": [{"before": None, "after": created}]}
+        assert collection.documents == [ABC, BDD, XYZ]
+
+    def test_a_dry_run_of_a_deletion_shows_what_would_go(self, collection):
+        """Up to three of the documents, whatever their number, and all are still there."""
+        collection.call("batchwrite", [{"n": 1}, {"n": 2}])
+
+        answer = collection.call("batchdelete", {}, params={"dry_run": "true"}).json()
+
+        assert (answer["deletedCount"], answer["dryRun"]) == (5, True)
+        assert [without_id(each["before"]) for each in answer["examples"]] == [ABC, BDD, XYZ]
+        assert [each["after"] for each in answer["examples"]] == [None] * 3
+        assert len(collection.documents) == 5
+
+    def test_a_dry_run_refuses_what_the_update_would_refuse(self, collection):
+        """It is the update in everything but that nothing is kept."""
+        response = collection.call("updatewithupsert", update({}, {"$inc": {"title": 1}}), params={"dry_run": "true"})
+
+        assert response.status_code == 400
+        assert response.json()["pointer"] == "/data/$inc/title"
+
+    @pytest.mark.parametrize(
+        ("operation", "body"), [("updatewithupsert", update({}, {"$set": {"n": 1}})), ("batchdelete", {})]
+    )
+    def test_more_than_allowed_changes_nothing(self, collection, problem, operation, body):
+        """Three documents are more than two: 409, with both numbers."""
+        response = collection.call(operation, body, params={"max_affected": "2"})
+
+        members = problem(response)
+        assert (members["status"], members["code"]) == (409, "TooManyAffected")
+        assert members["detail"] == "3 documents would change, and the request allows 2: nothing was changed"
+        assert collection.documents == [ABC, BDD, XYZ]
+
+    def test_what_does_not_change_does_not_count(self, collection):
+        """An update that matches three and changes one is allowed to change one."""
+        body = update({}, {"$max": {"amount": 39}})
+
+        assert collection.call("updatewithupsert", body, params={"max_affected": "1"}).json() == counts(3, 1)
+
+    @pytest.mark.parametrize("params", [{"dry_run": "yes"}, {"max_affected": "-1"}, {"max_affected": "two"}])
+    def test_a_guard_that_cannot_be_read_is_400(self, collection, problem, params):
+        """Nobody who asks for a guard gets none."""
+        members = problem(collection.call("batchdelete", {}, params=params))
+        assert (members["status"], members["code"]) == (400, "BadValue")
+        assert collection.documents == [ABC, BDD, XYZ]
+
+
+class TestPositions:
+    def test_the_element_by_which_the_query_matched(self, collection):
+        """``$`` in a path stands for it."""
+        collection.call("write", {"_id": 1, "cast": [{"role": "a", "n": 1}, {"role": "b", "n": 2}]})
+
+        collection.call("updatewithupsert", update({"cast.role": "b"}, {"$set": {"cast.$.n": 9}}))
+
+        assert collection.read({"query": {"_id": 1}, "project": {"cast.n": 1}}) == [
+            {"_id": 1, "cast": [{"n": 1}, {"n": 9}]}
+        ]
+
+    def test_elements_that_a_filter_names(self, collection):
+        """``$[name]`` stands for every element that meets the filter of that name."""
+        collection.call("write", {"_id": 1, "grades": [70, 95, 100]})
+
+        body = update({"_id": 1}, {"$set": {"grades.$[high]": 90}}, arrayFilters=[{"high": {"$gt": 90}}])
+        assert collection.call("updatewithupsert", body).json() == counts(1, 1)
+
+        assert collection.read({"query": {"_id": 1}}) == [{"_id": 1, "grades": [70, 90, 90]}]
+
+    @pytest.mark.parametrize(
+        ("data", "filters", "pointer"),
+        [
+            ({"$set": {"a.$[x]": 1}}, [{"x": {"$gtt": 1}}], "/arrayFilters/0/x/$gtt"),
+            ({"$set": {"a.$[x]": 1}}, [{"x": 1}, {"x": 2}], "/arrayFilters/1"),
+            ({"$set": {"a.$[y]": 1}}, [{"x": 1}], "/data/$set/a.$[y]"),
+        ],
+    )
+    def test_a_filter_that_is_wrong_is_pointed_at(self, collection, problem, data, filters, pointer):
+        """In the array filters, or where the update names one that is not there."""
+        response = collection.call("updatewithupsert", update({}, data, arrayFilters=filters))
+
+        members = problem(response)
+        assert (members["status"], members["pointer"]) == (400, pointer)
+
+    def test_an_update_may_be_a_pipeline(self, collection):
+        """It computes from the document as it is."""
+        collection.call("updatewithupsert", update({}, [{"$set": {"double": {"$multiply": ["$amount", 2]}}}]))
+
+        assert [each["double"] for each in collection.documents] == [20, 200, 78]
 
 
 class TestCredentials:
