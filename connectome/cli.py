@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,7 +99,12 @@ def serve(data: Path | None, example: Path | None, **options: Any) -> None:
     settings = Settings.from_environ(data=data, **options)
     bound = serving.bind(settings.host, settings.port)
     url = serving.url_of(settings.host, bound)
-    service = Service(open_store(settings.data, holder=url))
+    slow = threading.Timer(1.0, lambda: click.echo("Loading the documents …", err=True))
+    slow.start()
+    try:
+        service = Service(open_store(settings.data, holder=url, **settings.store))
+    finally:
+        slow.cancel()
     try:
         if example and not service.collections():
             _fill(service, example)
@@ -120,22 +126,22 @@ def _fill(service: Service, example: Path) -> None:
 def _greet(service: Service, settings: Settings, url: str) -> None:
     """Say what is served, where, and one line that can be pasted."""
     collections = service.collections()
-    total = sum(each["count"] for each in collections)
+    total = sum(each["count"] or 0 for each in collections)
     click.echo(f"Connectome {__version__} at {url}, data in {settings.data}: ", nl=False)
     click.echo(f"{_plural(len(collections), 'collection')}, {_plural(total, 'document')}")
     for each in collections:
         keys = each["credentials"]
-        click.echo(f"\n  {each['title']}, {_plural(each['count'], 'document')}")
+        holds = "damaged: see the log" if each["count"] is None else _plural(each["count"], "document")
+        click.echo(f"\n  {each['title']}, {holds}")
         click.echo(f"    read   {url}/collection/readwithquery/{keys['read']}/{each['id']}")
         click.echo(f"    write  {url}/collection/write/{keys['write']}/{each['id']}")
-    if collections:
-        first = collections[0]
+    if first := next((each for each in collections if each["count"] is not None), None):
         click.echo("\nTry it:")
         click.echo(
             f"  curl -s {url}/collection/readwithquery/{first['credentials']['read']}/{first['id']}"
             f" -H 'Content-Type: application/json' -d '{_question(service, first)}'"
         )
-    else:
+    elif not collections:
         click.echo("\nNo collection yet.  Make one:  connectome create movies")
     click.echo("\nCtrl+C stops it.")
 
@@ -173,13 +179,13 @@ def _administration(data: Path | None, *, new: bool = False) -> Iterator[Service
         service = Service(open_store(settings.data))
     except StoreLocked:
         from connectome.remote import RemoteService
-        from connectome.stores.embedded import FileLedger
-        from connectome.stores.files import holder
+        from connectome.stores.embedded import FileLedger, ledger_path
+        from connectome.stores.files import Disk, holder
 
         url = "".join(holder(settings.data)[1:])
         if not url:
             raise
-        ledger = FileLedger(settings.data / "connectome.administrator.json")
+        ledger = FileLedger(Disk(), ledger_path(settings.data, "administrator"))
         service = RemoteService(url, settings.admin_token or ledger.load().get("token", ""))
     try:
         yield service
@@ -209,7 +215,8 @@ def list_(data: Path | None) -> None:
         collections = service.collections()
     width = max((len(each["id"]) for each in collections), default=0)
     for each in collections:
-        click.echo(f"{each['id']:{width}}  {each['count']:>9}  {each['size']:>12}  {each['title']}")
+        count = "damaged" if each["count"] is None else each["count"]
+        click.echo(f"{each['id']:{width}}  {count:>9}  {each['size']:>12}  {each['title']}")
     if not collections:
         click.echo("no collections yet; 'connectome create ID' makes one", err=True)
 
@@ -241,6 +248,70 @@ def rotate(id: str, role: Role, data: Path | None) -> None:
     """Replace one credential of the collection ID; the old one stops at once."""
     with _administration(data) as service:
         click.echo(service.rotate(id, role))
+
+
+@main.command()
+@click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
+def check(data: Path | None) -> None:
+    """Look at every file of a data directory (DATA) that no server holds, and say what is damaged, and where."""
+    from connectome.stores import inspection
+    from connectome.stores.files import DirectoryLock
+
+    directory = Settings.from_environ(data=data).data
+    lock = DirectoryLock(directory)
+    try:
+        findings = list(inspection.check(directory))
+    finally:
+        lock.release()
+    width = max(len(each.name) for each in findings)
+    for each in findings:
+        click.echo(f"{'DAMAGED' if each.damaged else 'ok':7}  {each.name:{width}}  {each.says}")
+    if any(each.damaged for each in findings):
+        click.echo("'connectome repair --salvage NEW' writes what can be read to a new directory", err=True)
+        sys.exit(EXIT_CODES[RequestError])
+
+
+@main.command()
+@click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
+@click.option(
+    "--salvage", required=True, type=click.Path(path_type=Path), help="The new data directory; DATA stays as it is."
+)
+def repair(data: Path | None, salvage: Path) -> None:
+    """Write what can be read of a damaged data directory (DATA) to a new one."""
+    from connectome.stores import inspection
+    from connectome.stores.files import DirectoryLock
+
+    directory = Settings.from_environ(data=data).data
+    lock = DirectoryLock(directory)
+    try:
+        for each in inspection.salvage(directory, salvage):
+            click.echo(f"{'PARTLY' if each.damaged else 'ok':7}  {each.name}  {each.says}")
+    finally:
+        lock.release()
+    click.echo(f"saved to {salvage}; {directory} is as it was", err=True)
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--with-credentials", is_flag=True, help="Put the credentials into the backup too: keep it secret.")
+@_data
+def backup(file: Path, with_credentials: bool, data: Path | None) -> None:
+    """Write a consistent copy of all collections to FILE, a zip archive, also while the server runs."""
+    with _administration(data) as service:
+        content = service.backup(credentials=with_credentials)
+    file.write_bytes(content)
+    file.chmod(0o600)
+    click.echo(f"{file}: {len(content)} bytes", err=True)
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_data
+def restore(file: Path, data: Path | None) -> None:
+    """Make the collections of a backup FILE anew; none of them may be there."""
+    with _administration(data, new=True) as service:
+        names = service.restore(file.read_bytes())
+    click.echo(f"restored {', '.join(names) or 'nothing'}", err=True)
 
 
 @main.command("import")

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from connectome.errors import ConfigurationError
 
@@ -32,21 +32,24 @@ class Settings:
     host: str = _setting("127.0.0.1", "The address to listen on; 0.0.0.0 lets other machines in.")
     port: int = _setting(8000, "The port to listen on; 0 takes a free one.")
     threads: int = _setting(8, "How many requests are worked on at the same time.")
+    durability: str = _setting("full", "When a write is synced: full, interval, os or memory; see docs/durability.md.")
+    checkpoint_writes: int = _setting(100_000, "A journal of more writes than this is folded into its data file.")
+    checkpoint_bytes: int = _setting(1024 * 1024, "So is one of more bytes than this and than its data file.")
     max_body_bytes: int = _setting(16 * 1024 * 1024, "The largest request body that is read; larger ones are 413.")
     max_time_seconds: int = _setting(10, "How long a request may match and sort; one that takes longer is 400.")
     admin_token: str = _setting("", "The administrator's token; made and kept in the data directory where empty.")
 
     def __post_init__(self) -> None:
-        for name, bounds in (
-            ("port", range(65536)),
-            ("threads", range(1, 1001)),
-            ("max_body_bytes", range(1, 2**40)),
-            ("max_time_seconds", range(1, 86401)),
-        ):
+        for name, bounds in _BOUNDS.items():
             if getattr(self, name) not in bounds:
-                raise ConfigurationError(
-                    f"{name} is from {bounds.start} to {bounds.stop - 1}, not {getattr(self, name)}"
-                )
+                expected = f"from {bounds[0]} to {bounds[-1]}" if isinstance(bounds, range) else " or ".join(bounds)
+                raise ConfigurationError(f"{name} is {expected}, not {getattr(self, name)}")
+
+    @property
+    def store(self) -> dict[str, Any]:
+        """What the embedded store is told."""
+        names = ("durability", "checkpoint_writes", "checkpoint_bytes")
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None, **arguments: Any) -> Settings:
@@ -67,6 +70,17 @@ class Settings:
                 raise ConfigurationError(f"{key} is no setting; {hint}")
         values.update({name: value for name, value in arguments.items() if value is not None})
         return cls(**values)
+
+
+_BOUNDS: Final[dict[str, range | tuple[str, ...]]] = {
+    "port": range(65536),
+    "threads": range(1, 1001),
+    "durability": ("full", "interval", "os", "memory"),
+    "checkpoint_writes": range(1, 2**31),
+    "checkpoint_bytes": range(1, 2**40),
+    "max_body_bytes": range(1, 2**40),
+    "max_time_seconds": range(1, 86401),
+}
 
 
 def described() -> Iterator[tuple[str, dataclasses.Field[Any]]]:

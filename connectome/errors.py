@@ -24,7 +24,8 @@ What can go wrong, in MongoDB's words.  No HTTP here: ``web.problems`` alone tur
     ├── StoreError
     │   ├── StoreLocked           another process holds the data directory
     │   ├── StoreFailed           the disk refused, or holds what cannot be understood
-    │   │   └── OutcomeUnknown    the disk failed so late that the change may have been kept
+    │   │   ├── OutcomeUnknown    the disk failed so late that the change may have been kept
+    │   │   └── CollectionDamaged  the files of a collection are not what was written
     │   └── NoSpace               the disk is full: nothing was changed
     ├── ConfigurationError        a setting cannot be what it was given
     └── AddressUnavailable        the address to serve on cannot be had
@@ -194,6 +195,21 @@ class StoreFailed(StoreError):
 
 class OutcomeUnknown(StoreFailed):
     """The disk failed so late that the change may have been kept."""
+
+
+class CollectionDamaged(StoreFailed):
+    """
+    The files of a collection are not what was written: it is barred, and the others serve.
+
+    Args:
+        damage: Which file, which byte, what is wrong: for the log and ``connectome check``, never for a client.
+    """
+
+    default_code = "CollectionDamaged"
+
+    def __init__(self, damage: object) -> None:
+        super().__init__("the files of this collection are damaged; its owner finds where with 'connectome check'")
+        self.damage = damage
 
 
 class NoSpace(StoreError):

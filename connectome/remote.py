@@ -86,19 +86,35 @@ class RemoteService:
         answer = self._call("POST", f"/{quote(collection, safe='')}/import", lines, mimetype="application/x-ndjson")
         return int(answer["insertedCount"])
 
+    def backup(self, *, credentials: bool = False) -> bytes:
+        """As ``Service.backup``."""
+        return self._send("GET", f"/backup?credentials={str(credentials).lower()}")
+
+    def restore(self, content: bytes) -> list[str]:
+        """As ``Service.restore``."""
+        names: list[str] = json.loads(self._send("POST", "/restore", content, mimetype="application/zip"))["restored"]
+        return names
+
     def close(self) -> None:
         """Nothing is held."""
 
     def _call(self, method: str, path: str, body: str = "", *, mimetype: str = "application/json") -> Any:
+        content = self._send(method, f"/collections{path}", body.encode(), mimetype=mimetype)
+        try:
+            return json.loads(content or "null")
+        except ValueError as error:
+            raise StoreFailed(f"the server at {self._url} is no Connectome: {error}") from None
+
+    def _send(self, method: str, path: str, body: bytes = b"", *, mimetype: str = "application/json") -> bytes:
         request = Request(
-            f"{self._url}/-/admin/collections{path}",
-            data=body.encode() or None,
+            f"{self._url}/-/admin{path}",
+            data=body or None,
             method=method,
             headers={"Authorization": f"Bearer {self._token}", "Content-Type": mimetype},
         )
         try:
             with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
-                return json.loads(response.read() or "null")
+                return bytes(response.read())
         except (OSError, HTTPException, ValueError) as error:
             if isinstance(error, HTTPError) and (raised := self._raised(error)):
                 raise raised from None

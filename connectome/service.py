@@ -19,11 +19,15 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final, Literal
 
+from connectome import archives
 from connectome.errors import (
+    CollectionDamaged,
     CollectionExists,
+    ConnectomeError,
     Forbidden,
     InvalidRequest,
     NoSuchCollection,
+    OutcomeUnknown,
     StoreError,
     StoreFailed,
     Unauthorized,
@@ -32,7 +36,7 @@ from connectome.errors import (
 from connectome.extjson import preview
 from connectome.query import Document, Filter
 from connectome.schemas import Schema
-from connectome.stores import Collection, Ledger, Reader, Store, Writer
+from connectome.stores import Barred, Collection, Find, Ledger, Reader, Store, Writer
 
 Role = Literal["read", "write"]
 ROLES: Final[tuple[Role, ...]] = ("read", "write")
@@ -89,14 +93,23 @@ class Service:
         self._changing = threading.Lock()
         keys = _checked(self._keys, _KEYS)
         self._entries: dict[str, _Entry] = {}
-        for name, entry in _checked(self._catalog, _CATALOG).items():
+        catalog = _checked(self._catalog, _CATALOG)
+        # Collections that were dropped, and whose files may still be there.
+        self._dropped: set[str] = set(catalog.pop(_DROPPED, ()))
+        for name, entry in catalog.items():
             if name not in keys:
                 raise StoreFailed(f"{self._catalog.name} names the collection {name!r}, and {self._keys.name} does not")
             schema = _stored_schema(self._catalog, name, entry["schema"])
-            collection = store.collection(name, schema)
+            collection: Collection
+            try:
+                collection = store.collection(name, schema)
+            except CollectionDamaged as error:
+                _log.error("the collection %s is barred: %s", name, error.damage)
+                collection = Barred(error)
             self._entries[name] = _Entry(
                 name, entry["title"], entry["created"], Credentials(**keys[name]), collection, schema
             )
+        self._remove_dropped()
         # Compared with where there is no such collection, so that the answer takes the same work.
         self._nobody = Credentials.new()
 
@@ -141,7 +154,8 @@ class Service:
 
     def describe(self, collection: str) -> dict[str, Any]:
         """
-        One collection: id, title, created, count of documents, size in bytes, schema, credentials.
+        One collection: id, title, created, count of documents (None where it is damaged), size in bytes, schema,
+        credentials.
 
         Raises:
             NoSuchCollection: There is none of this name.
@@ -196,17 +210,29 @@ class Service:
                 # Two names that differ in case alone are one file where the file system does not tell them apart.
                 if taken.lower() == name.lower():
                     raise CollectionExists(f"the id {taken!r} is taken")
+            if name in self._dropped:
+                # First the catalog: while an older one might still name it, its files stay.
+                self._catalog.save(self._catalog_record(self._entries))
+                self._remove_dropped()
             if self._store.holds(name):
                 raise CollectionExists(
                     f"the store holds something under the id {name!r} that is no collection here: "
                     "move it away, then import it"
                 )
-            collection = self._store.collection(name, compiled)
-            collection.insert_many(documents)
+            collection = self._store.collection(name, compiled, new=True)
+            try:
+                collection.insert_many(documents)
+                collection.sync()  # the catalog, which is synced, must not name what is not
+            except ConnectomeError:
+                self._store.drop(name)
+                raise
             created = datetime.now(UTC).isoformat(timespec="seconds")
             entry = _Entry(name, name if title is None else title, created, keys, collection, compiled)
             try:
                 self._keep({**self._entries, name: entry})
+            except OutcomeUnknown:
+                # The catalog on the disk may name it: its files must be there when it is read back.
+                raise
             except StoreError:
                 self._store.drop(name)
                 raise
@@ -251,8 +277,27 @@ class Service:
         """
         with self._changing:
             self._entry(collection)
-            self._keep({name: entry for name, entry in self._entries.items() if name != collection})
-            self._store.drop(collection)
+            self._dropped.add(collection)
+            try:
+                self._keep({name: entry for name, entry in self._entries.items() if name != collection})
+            except OutcomeUnknown:
+                raise
+            except StoreError:
+                self._dropped.discard(collection)
+                raise
+            self._remove_dropped()
+
+    def _remove_dropped(self) -> None:
+        """Remove the files of dropped collections; what cannot be removed is remembered, and tried again."""
+        if not self._dropped:
+            return
+        try:
+            for name in sorted(self._dropped):
+                self._store.drop(name)
+                self._dropped.discard(name)
+            self._catalog.save(self._catalog_record(self._entries))
+        except StoreError as error:
+            _log.warning("files of dropped collections are still on disk: %s", error.detail)
 
     def rotate(self, collection: str, role: Role) -> str:
         """
@@ -278,6 +323,49 @@ class Service:
         """
         return len(self._entry(collection).collection.insert_many(documents))
 
+    def backup(self, *, credentials: bool = False) -> bytes:
+        """
+        All collections in one archive: of each, the documents at one moment.
+
+        Raises:
+            CollectionDamaged: One of them cannot be read.
+        """
+        return archives.write(
+            archives.Archived(
+                entry.id,
+                entry.title,
+                entry.schema.source if entry.schema else None,
+                list(entry.collection.find(Find())),
+                {role: entry.credentials.of(role) for role in ROLES} if credentials else None,
+            )
+            for entry in self._entries.values()
+        )
+
+    def restore(self, content: bytes) -> list[str]:
+        """
+        Make the collections of an archive anew: all of them, or none; their ids.
+
+        Raises:
+            CollectionExists: One of them is there.
+            InvalidRequest: It is no archive of ours.
+        """
+        made: list[str] = []
+        try:
+            for each in archives.read(content):
+                self.create(
+                    id=each.id,
+                    title=each.title,
+                    schema=each.schema,
+                    credentials=dict(each.credentials or {}),
+                    documents=each.documents,
+                )
+                made.append(each.id)
+        except ConnectomeError:
+            for name in made:
+                self.drop(name)
+            raise
+        return made
+
     def administrator_token(self) -> str:
         """The token that opens administration: the one kept in the store, made at first use."""
         ledger = self._store.ledger("administrator")
@@ -298,13 +386,18 @@ class Service:
         The catalog decides: wherever a crash or a full disk comes in between, it never names a collection without
         credentials, and credentials without a collection open nothing.
         """
-        keys, catalog = _key_record(entries), _catalog_record(entries)
+        keys, catalog = _key_record(entries), self._catalog_record(entries)
         saved = _key_record(self._entries)
         if any(saved.get(name) != each for name, each in keys.items()):
             self._keys.save({**saved, **keys})
-        if catalog != _catalog_record(self._entries):
-            self._catalog.save(catalog)
         removed = self._entries.keys() - entries.keys()
+        if removed or catalog != self._catalog_record(self._entries):
+            try:
+                self._catalog.save(catalog)
+            except OutcomeUnknown:
+                # Served is what both the old catalog and the new one name: a write is acknowledged to nothing else.
+                self._entries = {name: entry for name, entry in self._entries.items() if name in entries}
+                raise
         self._entries = entries
         if removed:
             try:
@@ -312,16 +405,20 @@ class Service:
             except StoreError as error:
                 _log.warning("the credentials of %s are still on disk, and open nothing: %s", removed, error)
 
+    def _catalog_record(self, entries: dict[str, _Entry]) -> dict[str, Any]:
+        record: dict[str, Any] = {
+            name: {
+                "title": entry.title,
+                "created": entry.created,
+                "schema": entry.schema.source if entry.schema else None,
+            }
+            for name, entry in entries.items()
+        }
+        return {**record, **({_DROPPED: sorted(self._dropped)} if self._dropped else {})}
+
 
 def _key_record(entries: dict[str, _Entry]) -> dict[str, Any]:
     return {name: {role: entry.credentials.of(role) for role in ROLES} for name, entry in entries.items()}
-
-
-def _catalog_record(entries: dict[str, _Entry]) -> dict[str, Any]:
-    return {
-        name: {"title": entry.title, "created": entry.created, "schema": entry.schema.source if entry.schema else None}
-        for name, entry in entries.items()
-    }
 
 
 _KEYS: Final = Schema(
@@ -334,13 +431,16 @@ _KEYS: Final = Schema(
         }
     }
 )
+# A key of the catalog that no collection's id can be.
+_DROPPED: Final = "connectome.dropped"
 _CATALOG: Final = Schema(
     {
+        "properties": {_DROPPED: {"type": "array", "items": {"type": "string"}}},
         "additionalProperties": {
             "type": "object",
             "properties": {"title": {"type": "string"}, "created": {"type": "string"}},
             "required": ["title", "created", "schema"],
-        }
+        },
     }
 )
 
@@ -391,7 +491,7 @@ def _description(entry: _Entry) -> dict[str, Any]:
         "id": entry.id,
         "title": entry.title,
         "created": entry.created,
-        "count": entry.collection.count(Filter({})),
+        "count": None if isinstance(entry.collection, Barred) else entry.collection.count(Filter({})),
         "size": entry.collection.size,
         "schema": entry.schema.source if entry.schema else None,
         "credentials": {role: entry.credentials.of(role) for role in ROLES},

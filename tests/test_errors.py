@@ -102,6 +102,8 @@ class TestWaysOut:
             "StoreError": 503,
             "StoreLocked": 503,
             "StoreFailed": 503,
+            "OutcomeUnknown": 503,
+            "CollectionDamaged": 503,
             "NoSpace": 507,
             "ConfigurationError": 500,
             "AddressUnavailable": 500,

@@ -22,6 +22,7 @@ FLOORS = {
     "connectome.config": 1,
     "connectome.extjson": 1,
     "connectome.schemas": 2,
+    "connectome.archives": 2,
     "connectome.formats": 2,
     "connectome.query": 2,
     "connectome.stores": 3,

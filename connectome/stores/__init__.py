@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from connectome.stores.base import Barred as Barred
 from connectome.stores.base import Collection as Collection
 from connectome.stores.base import Deleted as Deleted
 from connectome.stores.base import Example as Example
@@ -17,12 +19,12 @@ from connectome.stores.base import Store as Store
 from connectome.stores.base import Writer as Writer
 
 
-def open_store(directory: Path, *, holder: str = "") -> Store:
+def open_store(directory: Path, **settings: Any) -> Store:
     """
     Open the store in a data directory, making the directory where there is none.
 
     Args:
-        holder: What the lock says of this process to others, such as the URL that it serves.
+        settings: As ``EmbeddedStore`` takes them.
 
     Raises:
         StoreLocked: Another process holds the directory.
@@ -30,4 +32,4 @@ def open_store(directory: Path, *, holder: str = "") -> Store:
     """
     from connectome.stores.embedded import EmbeddedStore
 
-    return EmbeddedStore(directory, holder=holder)
+    return EmbeddedStore(directory, **settings)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from bson import ObjectId, Regex
 
-from connectome.errors import InvalidRequest, TooManyAffected, at
+from connectome.errors import CollectionDamaged, InvalidRequest, TooManyAffected, at
 from connectome.extjson import preview
 from connectome.query import Document, Filter, Projection, Sort, Update, Value
 from connectome.schemas import Schema
@@ -166,9 +167,26 @@ class Collection(Reader, Writer, Protocol):
             SchemaViolation: Documents that are there do not satisfy it; the old one stays.
         """
 
+    def sync(self) -> None:
+        """Have the disk keep everything that was written so far, whatever the durability."""
+
     @property
     def size(self) -> int:
         """Bytes that the documents take where they are kept."""
+
+
+class Barred:
+    """A collection whose files are damaged: it answers nothing but that, and takes nothing."""
+
+    size = 0
+
+    def __init__(self, damage: CollectionDamaged) -> None:
+        self._damage = damage
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise copy.copy(self._damage)
+
+    set_schema = sync = find = count = insert_one = insert_many = update = delete_many = _refuse
 
 
 class Ledger(Protocol):
@@ -192,8 +210,13 @@ class Store(Protocol):
 
     name: str
 
-    def collection(self, name: str, schema: Schema | None) -> Collection:
-        """The collection of this name, empty where there is none yet; its documents are known to satisfy ``schema``."""
+    def collection(self, name: str, schema: Schema | None, *, new: bool = False) -> Collection:
+        """
+        The collection of this name, whose documents are known to satisfy ``schema``; or a ``new`` one.
+
+        Raises:
+            CollectionDamaged: What is kept of it is not what was written.
+        """
 
     def holds(self, name: str) -> bool:
         """Whether there is anything under this name, be it a collection of ours or not."""

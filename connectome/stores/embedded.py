@@ -1,32 +1,39 @@
 """
 Collections in TinyDB files beside the program: queries are evaluated here, writes happen as a whole or not at all.
 
-A collection is one file, ``<id>.json``, in TinyDB's own format: plain TinyDB reads it once the server has stopped.
-While it runs, its documents live in memory.  They are never changed in place: a write makes a new mapping and
-publishes it when the file holds it, so that a reader works on a snapshot, waits for nobody, and sees each write
-wholly or not at all.
+A collection is one file, ``<id>.json``, in TinyDB's own format: plain TinyDB reads it once the server has stopped;
+``journal`` keeps what was written since.  Its documents live in memory and are never changed in place.  A write is
+evaluated against what is pending, goes to the journal with all others that wait, and is published when it is there: a
+reader works on a snapshot, waits for nobody, and sees each write wholly or not at all.
 """
 
 from __future__ import annotations
 
+import copy
 import json
+import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from tinydb import Storage
 from tinydb.table import Table
 
 from connectome import extjson
 from connectome.errors import (
+    CollectionDamaged,
     DuplicateKey,
     Failure,
     InvalidJSON,
     InvalidRequest,
-    OutcomeUnknown,
     SchemaViolation,
+    StoreError,
     StoreFailed,
     at,
 )
@@ -46,47 +53,92 @@ from connectome.stores.base import (
     Modify,
     identified,
 )
+from connectome.stores.files import Disk, Files
+from connectome.stores.journal import Durability, JournaledStorage, JournalFiles, Record, Recovery, Tables
+
+_log = logging.getLogger(__name__)
 
 Rows = dict[int, Document]
 
+SYNC_SECONDS: Final = 1.0
+_BACKOFF_SECONDS: Final = 30.0
 
-class WholeFileStorage(Storage):
-    """
-    A TinyDB storage that replaces its file, where TinyDB's own overwrites it and can leave half of it.
 
-    Raises:
-        StoreFailed, NoSpace: From each call; the file is as it was.
-    """
+@dataclass
+class _Waiting:
+    """A write that waits for the journal: what it changes, its record, and how it ended."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> dict[str, dict[str, Any]] | None:
-        with files.disk_errors(f"reading {self.path.name}"):
-            if not self.path.exists():
-                return None
-            content = self.path.read_bytes()
-        return _parsed(self.path, content)
-
-    def write(self, data: dict[str, dict[str, Any]]) -> None:
-        files.replace(self.path, json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode())
+    put: Mapping[int, Document]
+    removed: Sequence[int]
+    record: Record
+    line: bytes
+    done: bool = False
+    error: StoreError | None = None
 
 
 class LiveTable(Table):
     """
-    TinyDB's table with its documents in memory: it hands the storage what changed, and publishes it after.
+    TinyDB's table with its documents in memory.
+
+    ``pending`` is what writers evaluate against, under ``writing``; what readers see follows it as soon as the journal
+    holds it.  Those who wait at the same time share one sync: the first of them writes for all.
+
+    Args:
+        storage: The files; None where nothing is kept.
+        checkpoint: Called, with this table, when the journal has grown too long.
 
     Raises:
-        StoreFailed: The file holds what is no table of documents.
+        StoreFailed: The files hold what is no table of documents.
     """
 
-    def __init__(self, storage: WholeFileStorage) -> None:
-        super().__init__(storage, "_default", cache_size=0)
+    def __init__(self, storage: JournaledStorage | None, *, too_long: Callable[[JournaledStorage], bool]) -> None:
+        tables: Tables = storage.read() if storage else {}
+        super().__init__(storage, "_default", cache_size=0)  # type: ignore[arg-type]  # without files there is none
+        self._files = storage
+        self._too_long = too_long
         # Tables that somebody else keeps in the same file stay in it.
-        self._tables = storage.read() or {}
-        self.rows = _rows(storage.path.name, self._tables.get(self.name, {}))
-        self._last = max(self.rows, default=0)
-        self._failed: OutcomeUnknown | None = None
+        self._others = {name: table for name, table in tables.items() if name != self.name}
+        self.pending = _rows(
+            storage.name if storage else "", tables.get(self.name, {}), adopted=bool(storage and storage.adopted)
+        )
+        self.number_of: dict[SortKey, int] = {}
+        self._published: Rows = dict(self.pending)
+        self._snapshot: tuple[Document, ...] | None = None
+        self._last = max(self.pending, default=0)
+        self._seq, self._crc = (storage.state.seq, storage.state.prev) if storage else (0, 0)
+        self._buffer: list[_Waiting] = []
+        # The last of those that are being written just now.
+        self._flushed: _Waiting | None = None
+        self._evaluating = threading.Lock()
+        self._flushing = threading.Lock()
+        self._publishing = threading.Lock()
+        self._checkpointing = threading.Lock()
+        self._not_before = 0.0
+        self._find_numbers()
+        if storage:
+            storage.begin(lambda: self._tables(self.pending))
+
+    def _tables(self, rows: Rows) -> Tables:
+        stored = {str(number): extjson.to_json(row, mode="stored") for number, row in rows.items()}
+        return {self.name: stored, **self._others}
+
+    def _find_numbers(self) -> None:
+        self.number_of = {sort_key(document["_id"]): number for number, document in self.pending.items()}
+
+    def documents(self) -> tuple[Document, ...]:
+        """What is published, in natural order: the same tuple until something else is."""
+        with self._publishing:
+            if self._snapshot is None:
+                self._snapshot = tuple(self._published.values())
+            return self._snapshot
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Evaluate and ``change`` alone; then, outside, wait for what was changed with ``keep``."""
+        with self._evaluating:
+            if self._files:
+                self._files.require_working()
+            yield
 
     def numbered(self, documents: Iterable[Document]) -> Rows:
         """New rows for documents that are not in the table."""
@@ -94,47 +146,149 @@ class LiveTable(Table):
         self._last = max(rows, default=self._last)
         return rows
 
-    def commit(self, put: Mapping[int, Document], *, removed: Iterable[int] = ()) -> None:
+    def change(self, put: Mapping[int, Document], removed: Sequence[int] = ()) -> _Waiting:
+        """Put rows and remove others, as one change that is pending until it is kept."""
+        stored = {str(number): extjson.to_json(document, mode="stored") for number, document in put.items()}
+        payload = {"put": stored, **({"del": list(removed)} if removed else {})}
+        durable = self._files.durable if self._files else self._seq
+        record = Record(self._seq + 1, self._crc, durable, payload)
+        line = record.line() if self._files else b"00000000"
+        record = Record(record.seq, record.prev, record.durable, None, int(line[:8], 16))
+        waiting = _Waiting(put, removed, record, line)
+        self._seq, self._crc = record.seq, record.crc
+        for number in removed:
+            del self.number_of[sort_key(self.pending.pop(number)["_id"])]
+        for number, document in put.items():
+            if number not in self.pending:
+                self.number_of[sort_key(document["_id"])] = number
+            self.pending[number] = document
+        self._buffer.append(waiting)
+        return waiting
+
+    def keep(self, waiting: _Waiting | None) -> None:
         """
-        Keep rows and remove others, as one change.
+        Return when a change is kept and published.
 
         Raises:
-            StoreFailed, NoSpace: Nothing was changed.
-            OutcomeUnknown: Nor is anything changed any more: no later write could be believed.
+            NoSpace, StoreFailed: It was not kept, or, of the latter, it is not known whether; it is not published.
         """
-        if self._failed:
-            raise StoreFailed(f"the collection only reads since a write failed: {self._failed.detail}")
-        rows = {**self.rows, **put}
-        for number in removed:
-            del rows[number]
-        stored = {str(number): extjson.to_json(row, mode="stored") for number, row in rows.items()}
+        if waiting is None:
+            return
+        with self._flushing:
+            if not waiting.done:
+                self._flush()
+        if waiting.error:
+            raise copy.copy(waiting.error)
+        if self._files and self._too_long(self._files) and time.monotonic() >= self._not_before:
+            self._not_before = float("inf")
+            self.lengthy(self)
+
+    # What to do when the journal has grown too long; the store sets it.
+    lengthy: Callable[[LiveTable], None] = staticmethod(lambda _: None)
+
+    def _flush(self) -> None:
+        """Write everything that waits, with one sync."""
+        with self._evaluating:
+            batch, self._buffer = self._buffer, []
+            self._flushed = batch[-1]
         try:
-            self._storage.write({**self._tables, self.name: stored})
-        except OutcomeUnknown as error:
-            self._failed = error
-            raise
-        self.rows = rows
+            if self._files:
+                self._files.commit([each.line for each in batch], batch[-1].record)
+        except StoreError as error:
+            self._give_up(batch, error)
+            return
+        with self._publishing:
+            for each in batch:
+                for number in each.removed:
+                    del self._published[number]
+                self._published.update(each.put)
+            self._snapshot = None
+        for each in batch:
+            each.done = True
+        self._flushed = None
+
+    def _give_up(self, batch: list[_Waiting], error: StoreError) -> None:
+        """Undo a batch, and whatever was evaluated on top of it since."""
+        assert self._files
+        with self._evaluating:
+            for each in [*batch, *self._buffer]:
+                each.done, each.error = True, error
+            self._buffer, self._flushed = [], None
+            self.pending = dict(self._published)
+            self._seq, self._crc = self._files.state.seq, self._files.state.prev
+            self._find_numbers()
+
+    @property
+    def latest(self) -> _Waiting | None:
+        """The write that was evaluated last, where it still waits: what a write that changes nothing stands on."""
+        return self._buffer[-1] if self._buffer else self._flushed
+
+    def abandon(self) -> None:
+        """Let go of the files, which are about to be removed; nothing more is kept."""
+        with self._checkpointing, self._flushing:
+            if self._files:
+                self._files.close()
+
+    def sync(self) -> None:
+        """Have the disk keep what the journal holds."""
+        if self._files:
+            with self._flushing:
+                self._files.sync()
+
+    def checkpoint(self) -> None:
+        """
+        Write the data file anew, and begin a new journal; readers never wait, writers only for the latter.
+
+        Raises:
+            NoSpace, StoreFailed: The old files go on.
+        """
+        if not self._files:
+            return
+        with self._checkpointing:
+            self._not_before = time.monotonic() + _BACKOFF_SECONDS
+            with self._flushing:
+                meta = self._files.start_journal()
+                with self._publishing:
+                    rows = dict(self._published)
+            self._files.checkpoint(meta, self._tables(rows))
+            self._not_before = 0.0
+
+    def close(self) -> None:
+        """Keep everything, write the data file where a journal holds more, and let go of the files."""
+        if not self._files:
+            return
+        if self._files.behind and not self._files.failed:
+            try:
+                self.checkpoint()
+            except StoreError as error:
+                _log.warning("the journal is kept, since its checkpoint failed: %s", error.detail)
+        self._files.close()
+
+    @property
+    def size(self) -> int:
+        """Bytes in the data file and its journal."""
+        return self._files.file_bytes + self._files.journal_bytes if self._files else 0
 
 
-def _rows(file: str, table: Any) -> Rows:
-    """The documents of a table as it stands in its file."""
-    if type(table) is not dict:
-        raise StoreFailed(f"{file}: a table is an object of rows, not {preview(table)}")
+def _rows(file: str, table: Mapping[str, Any], *, adopted: bool) -> Rows:
+    """The documents of a table as it stands in its file; one that was edited may hold documents without an ``_id``."""
     rows: Rows = {}
     identities: set[SortKey] = set()
     for number, row in table.items():
         where = f"{file}, row {number!r}"
         if not (number.isdecimal() and number.isascii()):
-            raise StoreFailed(f"{where}: the number of a row is a whole number")
+            raise CollectionDamaged(f"{where}: the number of a row is a whole number")
+        if type(row) is dict and adopted and "_id" not in row:
+            row = identified(row)
         if type(row) is not dict or "_id" not in row:
-            raise StoreFailed(f"{where}: a row is a document with an _id, not {preview(row)}")
+            raise CollectionDamaged(f"{where}: a row is a document with an _id, not {preview(row)}")
         try:
             document = extjson.from_json(row)
         except InvalidJSON as error:
-            raise StoreFailed(f"{where}, at {error.pointer}: {error.detail}") from None
+            raise CollectionDamaged(f"{where}, at {error.pointer}: {error.detail}") from None
         identity = sort_key(document["_id"])
         if identity in identities:
-            raise StoreFailed(f"{where}: its _id, {preview(document['_id'])}, is in the file already")
+            raise CollectionDamaged(f"{where}: its _id, {preview(document['_id'])}, is in the file already")
         identities.add(identity)
         rows[int(number)] = document
     return rows
@@ -143,46 +297,42 @@ def _rows(file: str, table: Any) -> Rows:
 class EmbeddedCollection:
     """The documents of one collection; any number of threads may call it."""
 
-    def __init__(self, path: Path, schema: Schema | None = None) -> None:
+    def __init__(self, table: LiveTable, schema: Schema | None = None) -> None:
         self._schema = schema
-        self._path = path
-        self._table = LiveTable(WholeFileStorage(path))
-        self._writing = threading.Lock()
-        self._number_of: dict[Any, int] = {
-            sort_key(document["_id"]): number for number, document in self._table.rows.items()
-        }
+        self._table = table
 
     @property
     def size(self) -> int:
-        return self._path.stat().st_size if self._path.exists() else 0
+        return self._table.size
 
     def set_schema(self, schema: Schema | None, *, satisfied: bool = False) -> None:
-        with self._writing:
-            for document in self._table.rows.values() if schema and not satisfied else ():
+        with self._table.writing():
+            for document in self._table.pending.values() if schema and not satisfied else ():
                 _require(schema, document)
             self._schema = schema
 
     def find(self, find: Find) -> Iterator[Document]:
-        documents = find.filter.select(self._table.rows.values())
+        documents = find.filter.select(self._table.documents())
         stop = find.skip + find.limit if find.limit else None
         if find.sort.source:
             documents = find.sort(documents, limit=stop or 0)
         return map(find.projection, documents[find.skip : stop])
 
     def count(self, filter: Filter) -> int:
-        return len(filter.select(self._table.rows.values()))
+        return len(filter.select(self._table.documents()))
 
     def insert_one(self, document: Document) -> Value:
-        with self._writing:
-            admitted = self._admitted([((), document)])
-            self._keep(admitted)
-            return admitted[0]["_id"]
+        return self._insert([((), document)])[0]
 
     def insert_many(self, documents: Sequence[Document]) -> list[Value]:
-        with self._writing:
-            admitted = self._admitted([((position,), document) for position, document in enumerate(documents)])
-            self._keep(admitted)
-            return [document["_id"] for document in admitted]
+        return self._insert([((position,), document) for position, document in enumerate(documents)])
+
+    def _insert(self, placed: Sequence[tuple[tuple[int, ...], Document]]) -> list[Value]:
+        with self._table.writing():
+            admitted = self._admitted(placed)
+            waiting = self._table.change(self._table.numbered(admitted)) if admitted else self._table.latest
+        self._table.keep(waiting)
+        return [document["_id"] for document in admitted]
 
     def _admitted(self, placed: Sequence[tuple[tuple[int, ...], Document]]) -> list[Document]:
         """New documents as they will be kept, each given with its place in the request; or the first refusal."""
@@ -193,7 +343,7 @@ class EmbeddedCollection:
             with at(*place):
                 document = identified(document)
                 key = sort_key(document["_id"])
-                if key in self._number_of or key in keys:
+                if key in self._table.number_of or key in keys:
                     raise DuplicateKey(f"_id {preview(document['_id'])} is taken", pointer="/_id")
             admitted.append(document)
             keys.add(key)
@@ -203,56 +353,53 @@ class EmbeddedCollection:
             raise SchemaViolation(failures)
         return admitted
 
-    def _keep(self, admitted: list[Document]) -> None:
-        if admitted:
-            rows = self._table.numbered(admitted)
-            self._table.commit(rows)
-            self._number_of.update((sort_key(document["_id"]), number) for number, document in rows.items())
+    def sync(self) -> None:
+        self._table.sync()
 
     def update(self, modify: Modify, guard: Guard = NO_GUARD) -> Modified:
-        with self._writing:
-            matches = modify.filter.matches
-            found = (row for row in self._table.rows.items() if matches(row[1]))
-            chosen = list(found if modify.multi else islice(found, 1))
-            if not chosen and modify.upsert:
-                return self._upsert(modify, guard)
-
-            changed: Rows = {}
-            examples: list[Example] = []
-            for number, document in chosen:
-                after = modify.update.apply(document, modify.filter)
-                if after is not document:
-                    _require(self._schema, after)
-                    changed[number] = after
-                    if len(examples) < MAX_EXAMPLES:
-                        examples.append((document, after))
+        with self._table.writing():
+            changed, modified = self._evaluated(modify)
             guard.check(len(changed))
-            if changed and not guard.dry_run:
-                self._table.commit(changed)
-            return Modified(len(chosen), len(changed), examples=examples)
+            waiting = self._table.change(changed) if changed and not guard.dry_run else self._table.latest
+        self._table.keep(waiting)
+        return modified
 
-    def _upsert(self, modify: Modify, guard: Guard) -> Modified:
-        """Insert what the update makes of the filter; what is refused has no place of its own in the request."""
+    def _evaluated(self, modify: Modify) -> tuple[Rows, Modified]:
+        """What an update puts, and what it says of it."""
+        matches = modify.filter.matches
+        found = (row for row in self._table.pending.items() if matches(row[1]))
+        chosen = list(found if modify.multi else islice(found, 1))
+        if not chosen and modify.upsert:
+            document = self._upserted(modify)
+            return self._table.numbered([document]), Modified(0, 0, upserted=document, examples=[(None, document)])
+
+        changed: Rows = {}
+        examples: list[Example] = []
+        for number, document in chosen:
+            after = modify.update.apply(document, modify.filter)
+            if after is not document:
+                _require(self._schema, after)
+                changed[number] = after
+                if len(examples) < MAX_EXAMPLES:
+                    examples.append((document, after))
+        return changed, Modified(len(chosen), len(changed), examples=examples)
+
+    def _upserted(self, modify: Modify) -> Document:
+        """What the update makes of the filter; what is refused has no place of its own in the request."""
         try:
-            admitted = self._admitted([((), modify.update.insert(modify.filter))])
+            return self._admitted([((), modify.update.insert(modify.filter))])[0]
         except (DuplicateKey, InvalidRequest) as error:
             error.pointer = None
             raise
-        guard.check(1)
-        if not guard.dry_run:
-            self._keep(admitted)
-        return Modified(0, 0, upserted=admitted[0], examples=[(None, admitted[0])])
 
     def delete_many(self, filter: Filter, guard: Guard = NO_GUARD) -> Deleted:
-        with self._writing:
+        with self._table.writing():
             matches = filter.matches
-            removed = {number: document for number, document in self._table.rows.items() if matches(document)}
+            removed = {number: document for number, document in self._table.pending.items() if matches(document)}
             guard.check(len(removed))
-            if removed and not guard.dry_run:
-                self._table.commit({}, removed=removed)
-                for document in removed.values():
-                    del self._number_of[sort_key(document["_id"])]
-            return Deleted(len(removed), [(document, None) for document in islice(removed.values(), MAX_EXAMPLES)])
+            waiting = self._table.change({}, list(removed)) if removed and not guard.dry_run else self._table.latest
+        self._table.keep(waiting)
+        return Deleted(len(removed), [(document, None) for document in islice(removed.values(), MAX_EXAMPLES)])
 
 
 def _require(schema: Schema | None, document: Document) -> None:
@@ -261,56 +408,181 @@ def _require(schema: Schema | None, document: Document) -> None:
 
 
 class FileLedger:
-    """A record in a JSON file, replaced as a whole."""
+    """A record in a JSON file, replaced as a whole, with a checksum that tells decay from what was written."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, disk: Files, path: Path) -> None:
         self.name = path.name
+        self._disk = disk
         self._path = path
 
     def load(self) -> dict[str, Any]:
-        with files.disk_errors(f"reading {self._path.name}"):
-            if not self._path.exists():
-                return {}
-            content = self._path.read_bytes()
-        return _parsed(self._path, content)
+        with files.disk_errors(f"reading {self.name}"):
+            content = self._disk.read(self._path)
+        if content is None:
+            return {}
+        try:
+            record = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise StoreFailed(f"{self.name} is not the JSON that was written there: {error}") from error
+        if type(record) is not dict:
+            raise StoreFailed(f"{self.name} should hold a JSON object, and holds {preview(record)}")
+        checksum = record.pop(_CHECKSUM, None)
+        if checksum not in (None, _checksum(record)):
+            raise StoreFailed(
+                f"{self.name} does not have the checksum that it names: it is damaged, or was edited; whoever edits it "
+                f"removes the line {_CHECKSUM!r}"
+            )
+        return record
 
     def save(self, record: dict[str, Any]) -> None:
-        content = json.dumps(record, ensure_ascii=False, indent=2) + "\n"
-        files.replace(self._path, content.encode())
+        signed = {**record, _CHECKSUM: _checksum(record)}
+        content = json.dumps(signed, ensure_ascii=False, indent=2) + "\n"
+        with files.disk_errors(f"writing {self.name}"):
+            files.replace(self._disk, self._path, content.encode())
+
+
+def ledger_path(directory: Path, name: str) -> Path:
+    """Where a record is kept: under a name that no collection's id can be."""
+    return directory / f"connectome.{name}.json"
+
+
+class MemoryLedger:
+    """A record that is kept for as long as the process lives."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._record: dict[str, Any] = {}
+
+    def load(self) -> dict[str, Any]:
+        return self._record
+
+    def save(self, record: dict[str, Any]) -> None:
+        self._record = record
+
+
+# A key that no collection's id can be.
+_CHECKSUM: Final = "connectome.sha256"
+
+
+def _checksum(record: dict[str, Any]) -> str:
+    return sha256(json.dumps(record, ensure_ascii=False).encode()).hexdigest()
 
 
 class EmbeddedStore:
-    """A data directory: a file per collection, and the ledgers beside them under names no collection can have."""
+    """
+    A data directory: the files of each collection, and the ledgers beside them under names no collection can have.
+
+    Args:
+        holder: What the lock says of this process to others, such as the URL that it serves.
+        durability: When a write is synced, see docs/durability.md; ``"memory"`` keeps no documents at all.
+        checkpoint_writes, checkpoint_bytes: A journal of more records than this, or of more bytes than this and than
+            its data file, is folded into the file.
+        disk: The file system.
+
+    Raises:
+        StoreLocked, StoreFailed: The directory cannot be had.
+    """
 
     name = "embedded"
 
-    def __init__(self, directory: Path, *, holder: str = "") -> None:
-        with files.disk_errors(f"making the data directory {directory}"):
-            directory.mkdir(parents=True, exist_ok=True)
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        holder: str = "",
+        durability: Durability = "full",
+        checkpoint_writes: int = 100_000,
+        checkpoint_bytes: int = 2**20,
+        disk: Files | None = None,
+    ) -> None:
         self._directory = directory
+        self._durability = durability
+        self._checkpoint_writes = checkpoint_writes
+        self._checkpoint_bytes = checkpoint_bytes
+        self._disk = disk or Disk()
+        self._tables: dict[str, LiveTable] = {}
+        with files.disk_errors(f"making the data directory {directory}"):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = files.DirectoryLock(directory, says=holder)
+        try:
+            with files.disk_errors(f"tidying {directory}"):
+                for name in self._disk.names(directory):
+                    if name.endswith(".tmp"):
+                        self._disk.unlink(directory / name)
+        except StoreError:
+            self._lock.release()
+            raise
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="connectome-checkpoint")
+        self._closing = threading.Event()
+        self._syncing = threading.Thread(target=self._sync_often, name="connectome-sync", daemon=True)
+        if durability == "interval":
+            self._syncing.start()
 
-    def collection(self, name: str, schema: Schema | None) -> EmbeddedCollection:
-        return EmbeddedCollection(self._directory / f"{name}.json", schema)
+    def _sync_often(self) -> None:
+        while not self._closing.wait(SYNC_SECONDS):
+            for table in list(self._tables.values()):
+                try:
+                    table.sync()
+                except StoreError as error:
+                    _log.error("%s", error.detail)
+
+    def _files_of(self, name: str) -> JournalFiles:
+        return JournalFiles(self._disk, self._directory / f"{name}.json")
+
+    def collection(self, name: str, schema: Schema | None, *, new: bool = False) -> EmbeddedCollection:
+        storage = None
+        if self._durability != "memory":
+            storage = JournaledStorage(self._files_of(name), new=new, durability=self._durability)
+        table = LiveTable(storage, too_long=self._is_too_long)
+        table.lengthy = self._checkpoint_soon
+        self._tables[name] = table
+        return EmbeddedCollection(table, schema)
+
+    def _is_too_long(self, storage: JournaledStorage) -> bool:
+        return storage.records >= self._checkpoint_writes or storage.journal_bytes > max(
+            self._checkpoint_bytes, storage.file_bytes
+        )
+
+    def _checkpoint_soon(self, table: LiveTable) -> None:
+        def checkpoint() -> None:
+            try:
+                table.checkpoint()
+            except StoreError as error:
+                _log.warning("a checkpoint failed, and the journal goes on: %s", error.detail)
+
+        if not self._closing.is_set():
+            self._background.submit(checkpoint)
 
     def holds(self, name: str) -> bool:
-        return any((WholeFileStorage(self._directory / f"{name}.json").read() or {}).values())
+        own = self._files_of(name)
+        with files.disk_errors(f"reading {name}.json"):
+            # Journals without a file are what a crash left of a collection that was made, or dropped, just then.
+            if self._disk.read(own.path) is None:
+                return False
+        try:
+            return any(Recovery(own).read().state.tables.values())
+        except CollectionDamaged:
+            return True
 
     def drop(self, name: str) -> None:
-        files.remove(self._directory / f"{name}.json")
+        table = self._tables.pop(name, None)
+        if table is not None:  # an empty table is false to Python
+            table.abandon()
+        with files.disk_errors(f"removing {name}.json"):
+            self._files_of(name).remove()
 
-    def ledger(self, name: str) -> FileLedger:
-        return FileLedger(self._directory / f"connectome.{name}.json")
+    def ledger(self, name: str) -> FileLedger | MemoryLedger:
+        if self._durability == "memory" and name != "administrator":
+            return MemoryLedger(name)
+        return FileLedger(self._disk, ledger_path(self._directory, name))
 
     def close(self) -> None:
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._background.shutdown()
+        if self._durability == "interval":
+            self._syncing.join()
+        for table in self._tables.values():
+            table.close()
         self._lock.release()
-
-
-def _parsed(path: Path, content: bytes) -> dict[str, Any]:
-    try:
-        record = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise StoreFailed(f"{path.name} is not the JSON that was written there: {error}") from error
-    if type(record) is not dict:
-        raise StoreFailed(f"{path.name} should hold a JSON object, and holds {preview(record)}")
-    return record

@@ -101,6 +101,20 @@ def import_documents(collection: str) -> Response:
     return bodies.answer({"insertedCount": _service().import_documents(collection, documents)}, 201)
 
 
+@blueprint.get("/backup")
+def backup() -> Response:
+    """All collections in one zip archive; with ``?credentials=true``, their credentials too."""
+    content = _service().backup(credentials=request.args.get("credentials") == "true")
+    return Response(content, mimetype="application/zip")
+
+
+@blueprint.post("/restore")
+def restore() -> Response:
+    """Make the collections of a backup anew: all of them, or none."""
+    request.max_content_length = sys.maxsize
+    return bodies.answer({"restored": _service().restore(bodies.received_bytes())}, 201)
+
+
 @health.get("/health")
 def status() -> Response:
     """Say that the server answers, which version it is, and over which store."""

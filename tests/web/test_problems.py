@@ -623,12 +623,12 @@ def problem_of():
 
 
 def full_disk(number):
-    """What stands in for ``os.fsync`` where the disk is full."""
+    """What stands in for ``os.write`` where the disk takes no more."""
 
-    def fsync(_):
+    def write(*_):
         raise OSError(number, os.strerror(number))
 
-    return fsync
+    return write
 
 
 class TestWhatIsRare:
@@ -643,14 +643,14 @@ class TestWhatIsRare:
         body = {"write": {}, "batchwrite": [{}], "batchdelete": {}}.get(operation, body)
 
         with monkeypatch.context() as disk:
-            disk.setattr(os, "fsync", full_disk(number))
+            disk.setattr(os, "write", full_disk(number))
             response = client.open(f"/collection/{operation}/{keys['write']}/movies", method=method, json=body)
 
         assert problem_of(response) == {
             "type": "urn:connectome:NoSpace",
             "title": "The disk is full",
             "status": 507,
-            "detail": "no space left while writing movies.json: nothing was changed",
+            "detail": "no space left while writing the journal of movies.json: nothing was changed",
             "code": "NoSpace",
         }
         assert client.get(f"/collection/read/{keys['read']}/movies").json == [{"_id": 1, "title": "Movie ABC"}]
@@ -659,23 +659,22 @@ class TestWhatIsRare:
         """A write that failed is not in the way of the next one."""
         url = f"/collection/write/{movies['credentials']['write']}/movies"
         with monkeypatch.context() as disk:
-            disk.setattr(os, "fsync", full_disk(errno.ENOSPC))
+            disk.setattr(os, "write", full_disk(errno.ENOSPC))
             assert client.post(url, json={"_id": 2}).status_code == 507
 
         assert client.post(url, json={"_id": 2}).json == {"insertedId": 2}
 
-    def test_a_disk_that_fails_is_503(self, client, movies, tmp_path, problem_of):
-        """Where the file cannot be written for another reason, the client may try again soon."""
-        # A directory stands where the new file would be written.
-        (tmp_path / "movies.json.tmp").mkdir()
-
-        response = client.post(f"/collection/write/{movies['credentials']['write']}/movies", json={})
+    def test_a_disk_that_fails_is_503(self, client, movies, monkeypatch, problem_of):
+        """Where the journal cannot be written for another reason, the client may try again soon."""
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "write", full_disk(errno.EIO))
+            response = client.post(f"/collection/write/{movies['credentials']['write']}/movies", json={})
 
         assert problem_of(response) == {
             "type": "urn:connectome:StorageFailed",
             "title": "The store has failed",
             "status": 503,
-            "detail": "Is a directory while writing movies.json",
+            "detail": "Input/output error while writing the journal of movies.json",
             "code": "StorageFailed",
         }
         assert response.headers["Retry-After"] == "1"
