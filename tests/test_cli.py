@@ -909,3 +909,104 @@ class TestTheApplication:
         assert (ended.returncode, ended.stderr) == (0, "")
         assert json.loads(ended.stdout) == {"status": "ok", "version": __version__, "store": "embedded"}
         open_store(data).close()
+
+
+class TestLookingAfterTheFiles:
+    @pytest.fixture
+    def filled(self, data, example):
+        """A data directory with a collection of three films, after a clean stop."""
+        connectome("import", "films", example, "--data", data)
+        return data
+
+    def test_check_says_what_is_there(self, filled):
+        """A line for each ledger and each collection; exit 0."""
+        ended = connectome("check", filled)
+
+        assert ended.code == 0
+        lines = [line.split(None, 2) for line in ended.stdout.splitlines()]
+        assert [line[:2] for line in lines] == [
+            ["ok", "connectome.catalog.json"],
+            ["ok", "connectome.credentials.json"],
+            ["ok", "connectome.administrator.json"],
+            ["ok", "films"],
+        ]
+        assert lines[-1][2].startswith("3 documents; generation ")
+
+    def test_check_says_what_is_damaged_and_where(self, filled):
+        """Exit 4, the file and the byte; the way out on stderr."""
+        journal = next(filled.glob("films.journal.*"))
+        journal.write_bytes(b"x" + journal.read_bytes()[1:])
+
+        ended = connectome("check", filled)
+
+        assert ended.code == 4
+        assert f"DAMAGED  films                          {journal.name}, byte 0: the header is not that" in ended.stdout
+        assert "connectome repair --salvage" in ended.stderr
+
+    def test_repair_writes_what_can_be_read_to_a_new_place(self, filled, tmp_path):
+        """The old directory stays as it is; the new one is whole."""
+        file = filled / "films.json"
+        content = file.read_bytes().replace(b'{"_default":{', b'{"_default":{"9":{"_id":', 1)
+        file.write_bytes(content)
+
+        ended = connectome("repair", filled, "--salvage", tmp_path / "new")
+
+        assert ended.code == 0
+        assert file.read_bytes() == content
+        assert connectome("check", tmp_path / "new").code == 0
+        assert len(kept(tmp_path / "new", "films")) >= 2
+
+    def test_repair_does_not_write_over_anything(self, filled, tmp_path):
+        """A directory that is not empty is refused."""
+        (tmp_path / "new").mkdir()
+        (tmp_path / "new" / "precious").touch()
+
+        code, line = refused(connectome("repair", filled, "--salvage", tmp_path / "new"))
+
+        assert code == 5
+        assert "is not empty" in line
+
+    @pytest.mark.parametrize("command", [["check"], ["repair", "--salvage", "elsewhere"]], ids=["check", "repair"])
+    def test_a_directory_that_is_served_is_left_alone(self, data, command):
+        """What a server writes cannot be looked at from outside; exit 3."""
+        with serve(data):
+            code, line = refused(connectome(command[0], data, *command[1:]))
+
+        assert code == 3
+        assert "is in use by process" in line
+
+
+class TestBackup:
+    def test_a_backup_is_restored(self, place, example, tmp_path):
+        """Taken from a directory or from the server that holds it, into another directory."""
+        place("import", "kept-films", example)
+        file = tmp_path / "backup.zip"
+
+        taken = place("backup", file)
+        restored = connectome("restore", file, "--data", tmp_path / "other")
+
+        assert (taken.code, taken.stdout, restored.code) == (0, "", 0)
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert "kept-films" in restored.stderr
+        assert [each["title"] for each in kept(tmp_path / "other", "kept-films")] == [
+            each["title"] for each in place.documents("kept-films")
+        ]
+
+    def test_what_is_there_is_not_overwritten(self, place, example, tmp_path):
+        """A backup is restored whole or not at all."""
+        place("import", "there-already", example)
+        place("backup", tmp_path / "backup.zip")
+
+        code, line = refused(place("restore", tmp_path / "backup.zip"))
+
+        assert code == 1
+        assert "is taken" in line
+
+    def test_what_is_no_backup_is_refused(self, place, tmp_path):
+        """Exit 4."""
+        (tmp_path / "no.zip").write_text("hello")
+
+        code, line = refused(place("restore", tmp_path / "no.zip"))
+
+        assert code == 4
+        assert line.startswith("not a backup of Connectome, or not a whole one: ")
