@@ -21,7 +21,6 @@ from typing import Any, Final, Literal
 
 from connectome import archives
 from connectome.errors import (
-    CollectionDamaged,
     CollectionExists,
     ConnectomeError,
     Forbidden,
@@ -103,8 +102,8 @@ class Service:
             collection: Collection
             try:
                 collection = store.collection(name, schema)
-            except CollectionDamaged as error:
-                _log.error("the collection %s is barred: %s", name, error.damage)
+            except StoreError as error:
+                _log.error("the collection %s is barred: %s", name, getattr(error, "damage", error.detail))
                 collection = Barred(error)
             self._entries[name] = _Entry(
                 name, entry["title"], entry["created"], Credentials(**keys[name]), collection, schema

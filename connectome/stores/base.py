@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn, Protocol
 
 from bson import ObjectId, Regex
 
-from connectome.errors import CollectionDamaged, InvalidRequest, TooManyAffected, at
+from connectome.errors import InvalidRequest, StoreError, TooManyAffected, at
 from connectome.extjson import preview
 from connectome.query import Document, Filter, Projection, Sort, Update, Value
 from connectome.schemas import Schema
@@ -176,15 +176,15 @@ class Collection(Reader, Writer, Protocol):
 
 
 class Barred:
-    """A collection whose files are damaged: it answers nothing but that, and takes nothing."""
+    """A collection whose files are damaged, or cannot be had: it answers nothing but that, and takes nothing."""
 
     size = 0
 
-    def __init__(self, damage: CollectionDamaged) -> None:
-        self._damage = damage
+    def __init__(self, error: StoreError) -> None:
+        self._error = error
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise copy.copy(self._damage)
+        raise copy.copy(self._error)
 
     set_schema = sync = find = count = insert_one = insert_many = update = delete_many = _refuse
 

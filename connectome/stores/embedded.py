@@ -116,7 +116,7 @@ class LiveTable(Table):
         self._not_before = 0.0
         self._find_numbers()
         if storage:
-            storage.begin(lambda: self._tables(self.pending))
+            storage.begin(lambda: self._tables(self._published))
 
     def _tables(self, rows: Rows) -> Tables:
         stored = {str(number): extjson.to_json(row, mode="stored") for number, row in rows.items()}

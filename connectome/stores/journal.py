@@ -35,7 +35,7 @@ from zlib import crc32
 
 from tinydb import Storage
 
-from connectome.errors import CollectionDamaged, StoreError, StoreFailed
+from connectome.errors import CollectionDamaged, NoSpace, StoreError, StoreFailed
 from connectome.stores import files
 from connectome.stores.files import File, Files, disk_errors
 
@@ -317,6 +317,8 @@ class JournaledStorage(Storage):
         self._failed: str | None = None
         self._closed = False
         self._journal_generation = 0
+        # What begins to write, where there was no room for it at the start.
+        self._postponed: Callable[[], Tables] | None = None
         self._recovery = None if new else Recovery(own).read()
         self.state = self._recovery.state if self._recovery else State()
         self.adopted = bool(self._recovery and self._recovery.adopted)
@@ -326,8 +328,11 @@ class JournaledStorage(Storage):
         """
         Start to write, with what was read once it has been understood; until then no file is touched.
 
+        Args:
+            tables: What is published, whenever it is called.
+
         Raises:
-            StoreFailed, NoSpace: The files are as they were, but for a torn tail that was cut off.
+            StoreFailed: The files are as they were, but for a torn tail that was cut off.
         """
         own, recovery = self._own, self._recovery
         self.state.tables = {}  # what was read lives in the table from now on
@@ -349,7 +354,11 @@ class JournaledStorage(Storage):
         self._sync_journals()
         if recovery.adopted or recovery.torn or recovery.state.replayed:
             # Into new files: what the system cached of the old ones after a failed sync is not to be believed.
-            self._start_afresh(tables())
+            try:
+                self._start_afresh(tables())
+            except NoSpace as error:
+                _log.warning("%s; %s only reads until there is room", error.detail, own.path.name)
+                self._postponed = tables
             return
         with disk_errors(f"opening the journal of {own.path.name}"):
             self._journal = self._disk.append(own.journal(self.state.generation))
@@ -410,6 +419,9 @@ class JournaledStorage(Storage):
             StoreFailed: Whether they were kept is not known; nothing more is written until the files are opened again.
         """
         self.require_working()
+        if self._postponed:
+            self._start_afresh(self._postponed())
+            self._postponed = None
         if self._journal is None:
             raise StoreFailed("the collection is closed")
         content = b"".join(lines)

@@ -141,6 +141,28 @@ class TestNoSpace:
         store.close()
         assert json.loads(disk.content(directory / "birds.json"))["_default"] == {"1": {"_id": 1}, "4": {"_id": 2}}
 
+    def test_a_start_without_room_serves_what_is_there(self, directory):
+        """Recovery has no room for new files: reads are answered, and writes come back with the room."""
+        disk = MemoryDisk()
+        store = opened(directory, disk)
+        store.collection("birds", None, new=True).insert_many([{"_id": 1}, {"_id": 2}])
+        full = disk.kill()
+        abandon(store, disk)
+        full.fail(1, "write", errno.ENOSPC, once=False)
+
+        store = opened(directory, full)
+        birds = store.collection("birds", None)
+        assert everything(birds) == [{"_id": 1}, {"_id": 2}]
+        with pytest.raises(NoSpace):
+            birds.insert_one({"_id": 3})
+
+        full.heal()
+        birds.insert_one({"_id": 4})
+        assert everything(birds) == [{"_id": 1}, {"_id": 2}, {"_id": 4}]
+        image = full.kill()
+        abandon(store, full)
+        assert everything(opened(directory, image).collection("birds", None)) == [{"_id": 1}, {"_id": 2}, {"_id": 4}]
+
     def test_a_checkpoint_without_room_goes_on_journalling(self, directory):
         """Writes are acknowledged, no temporary file is left, and nothing is lost."""
         disk = MemoryDisk()
