@@ -16,6 +16,8 @@ from connectome import extjson
 from connectome.errors import InvalidJSON, InvalidRequest, at
 
 Format = Literal["json", "ndjson", "csv"]
+# TinyDB keeps documents there that were put in no table by name.
+_TINYDB_TABLE: Final = "_default"
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 
 
@@ -35,8 +37,12 @@ def read_documents(content: bytes, format: Format, *, types: Mapping[str, str] |
         yield from ndjson_documents(content)
     else:
         documents = extjson.loads(content)
+        if type(documents) is dict and type(documents.get(_TINYDB_TABLE)) is dict:
+            documents = list(documents[_TINYDB_TABLE].values())
         if type(documents) is not list:
-            raise InvalidRequest(f"a JSON file to import holds an array of documents, not {extjson.preview(documents)}")
+            raise InvalidRequest(
+                f"a JSON file to import holds an array of documents, or is TinyDB's, not {extjson.preview(documents)}"
+            )
         for position, document in enumerate(documents):
             with at(position):
                 yield _document(document)

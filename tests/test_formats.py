@@ -50,9 +50,15 @@ class TestJSON:
     def test_a_file_that_is_no_array_is_refused(self):
         """One document alone is not a list of documents."""
         assert refusal('{"a": 1}', "json") == (
-            'a JSON file to import holds an array of documents, not {"a":1}',
+            'a JSON file to import holds an array of documents, or is TinyDB\'s, not {"a":1}',
             "",
         )
+
+    def test_a_tinydb_file_is_its_default_table(self):
+        """In the order of its rows; what the store says of a file of its own is left out."""
+        file = '{"_default": {"2": {"_id": "b"}, "1": {"n": 1}}, "_connectome": {"1": {"seq": 5}}}'
+
+        assert read(file, "json") == [{"_id": "b"}, {"n": 1}]
 
     def test_what_is_no_document_is_pointed_at(self):
         """The position in the array says which."""
