@@ -85,17 +85,25 @@ class LiveTable(Table):
 
     Args:
         storage: The files; None where nothing is kept.
-        checkpoint: Called, with this table, when the journal has grown too long.
+        too_long: Whether the journal has grown so long that it should be folded into its data file.
+        checkpoint_soon: Has ``checkpoint`` called, by another thread.
 
     Raises:
         StoreFailed: The files hold what is no table of documents.
     """
 
-    def __init__(self, storage: JournaledStorage | None, *, too_long: Callable[[JournaledStorage], bool]) -> None:
+    def __init__(
+        self,
+        storage: JournaledStorage | None,
+        *,
+        too_long: Callable[[JournaledStorage], bool],
+        checkpoint_soon: Callable[[LiveTable], None],
+    ) -> None:
         tables: Tables = storage.read() if storage else {}
         super().__init__(storage, "_default", cache_size=0)  # type: ignore[arg-type]  # without files there is none
         self._files = storage
         self._too_long = too_long
+        self._checkpoint_soon = checkpoint_soon
         # Tables that somebody else keeps in the same file stay in it.
         self._others = {name: table for name, table in tables.items() if name != self.name}
         self.pending = _rows(
@@ -181,10 +189,7 @@ class LiveTable(Table):
             raise copy.copy(waiting.error)
         if self._files and self._too_long(self._files) and time.monotonic() >= self._not_before:
             self._not_before = float("inf")
-            self.lengthy(self)
-
-    # What to do when the journal has grown too long; the store sets it.
-    lengthy: Callable[[LiveTable], None] = staticmethod(lambda _: None)
+            self._checkpoint_soon(self)
 
     def _flush(self) -> None:
         """Write everything that waits, with one sync."""
@@ -533,8 +538,7 @@ class EmbeddedStore:
         storage = None
         if self._durability != "memory":
             storage = JournaledStorage(self._files_of(name), new=new, durability=self._durability)
-        table = LiveTable(storage, too_long=self._is_too_long)
-        table.lengthy = self._checkpoint_soon
+        table = LiveTable(storage, too_long=self._is_too_long, checkpoint_soon=self._checkpoint_soon)
         self._tables[name] = table
         return EmbeddedCollection(table, schema)
 
