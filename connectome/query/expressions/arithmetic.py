@@ -23,7 +23,7 @@ from bson import Decimal128, Int64
 from connectome.errors import QueryError
 from connectome.extjson import preview
 from connectome.query import numbers
-from connectome.query.expressions.dates import date_at, instant
+from connectome.query.calendar import date_at, instant
 from connectome.query.expressions.language import ANY, NUMBER, coded, is_nullish, operator
 from connectome.query.numbers import (
     PADDING,

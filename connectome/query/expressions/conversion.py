@@ -19,7 +19,8 @@ from bson.decimal128 import create_decimal128_context
 
 from connectome.errors import QueryError, at
 from connectome.extjson import preview
-from connectome.query.expressions.dates import date_at, instant, understood, written
+from connectome.query.calendar import date_at, instant
+from connectome.query.date_text import understood, written
 from connectome.query.expressions.language import (
     ANY,
     Expression,

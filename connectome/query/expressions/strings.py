@@ -15,7 +15,9 @@ from bson import Decimal128, Int64, Regex, Timestamp
 
 from connectome.errors import QueryError
 from connectome.extjson import preview
-from connectome.query.expressions.dates import instant, read_named, written
+from connectome.query.calendar import instant
+from connectome.query.date_text import written
+from connectome.query.expressions.dates import read_named
 from connectome.query.expressions.language import (
     ANY,
     INT,
