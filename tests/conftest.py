@@ -1,4 +1,4 @@
-"""What tests of the whole product stand on: a real ``connectome serve`` process, its administrator, a collection."""
+"""What tests share: a data directory, its store; a real ``connectome serve``, its administrator, a collection."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+
+from connectome.stores import Store, open_store
 
 MOVIES = [
     {"amount": 10, "title": "Movie ABC"},
@@ -175,6 +177,19 @@ def running(data: Path, *options: str) -> Iterator[Server]:
         status = server.end()
     assert "Traceback" not in server.output, server.output
     assert stopped_by_the_test or status == 0
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Where a data directory may be made; nothing is there yet."""
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def store(directory: Path) -> Iterator[Store]:
+    """The store of ``directory``, opened in this process."""
+    with closing(open_store(directory)) as store:
+        yield store
 
 
 @pytest.fixture(scope="session")

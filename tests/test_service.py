@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +25,8 @@ from connectome.errors import (
 )
 from connectome.query import Filter, Update
 from connectome.service import ROLES, Service, same_secret
-from connectome.stores import Find, Modify, Store, files, open_store
+from connectome.stores import Find, Modify, Store, files
 from connectome.stores.files import Files
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def store(directory: Path) -> Iterator[Store]:
-    with closing(open_store(directory)) as store:
-        yield store
 
 
 @pytest.fixture

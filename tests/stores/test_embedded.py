@@ -41,17 +41,6 @@ from connectome.stores import Collection, Find, Guard, Modified, Modify, Store, 
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def store(directory: Path) -> Iterator[Store]:
-    with closing(open_store(directory)) as store:
-        yield store
-
-
-@pytest.fixture
 def collection(store: Store) -> Collection:
     """A collection of three birds."""
     collection = store.collection("birds", None, new=True)

@@ -21,11 +21,6 @@ from connectome.stores import Modify
 from connectome.stores.journal import JournalFiles, Recovery
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    return tmp_path / "data"
-
-
 def calls_of_the_script(directory: Path) -> int:
     """How many calls of the disk the script makes when none fails, from the start to the clean stop."""
     disk = MemoryDisk()

@@ -96,11 +96,6 @@ def damage(directory: Path, disk: MemoryDisk) -> str:
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    return tmp_path / "data"
-
-
-@pytest.fixture
 def kept(directory: Path) -> Kept:
     return Kept(directory)
 

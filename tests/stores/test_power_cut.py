@@ -34,11 +34,6 @@ class Image:
     step: int
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    return tmp_path / "data"
-
-
 @pytest.fixture(autouse=True)
 def _no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread that syncs once a second does so when it is told to, and not by chance."""

@@ -54,6 +54,10 @@ from connectome.query.expressions.language import (
 )
 from connectome.query.values import INT64, Document, Value, integral
 
+_MONTHS: Final = {"year": 12, "quarter": 3, "month": 1}
+_WHOLE_DAYS: Final = {"week": 7, "day": 1}
+_TIMES: Final = {"hour": HOUR, "minute": MINUTE, "second": SECOND, "millisecond": 1}
+
 # Those that MongoDB reads before the first document, where they are constant.
 _EARLY: Final = frozenset({"binSize", "format", "startOfWeek", "timezone", "unit"})
 
@@ -237,17 +241,7 @@ def _from_parts(timezone: Zone = UTC_ZONE, **parts: int) -> Value:
         days = days_of(parts["year"], parts.get("month", 1), parts.get("day", 1))
     else:
         days = iso_days_of(parts["isoWeekYear"], parts.get("isoWeek", 1), parts.get("isoDayOfWeek", 1))
-    units = {"hour": HOUR, "minute": MINUTE, "second": SECOND, "millisecond": 1}
-    return date_at(timezone.instant(days * DAY + sum(parts.get(name, 0) * unit for name, unit in units.items())))
-
-
-_MONTHS: Final = {"year": 12, "quarter": 3, "month": 1}
-
-
-_WHOLE_DAYS: Final = {"week": 7, "day": 1}
-
-
-_TIMES: Final = {"hour": HOUR, "minute": MINUTE, "second": SECOND, "millisecond": 1}
+    return date_at(timezone.instant(days * DAY + sum(parts.get(name, 0) * unit for name, unit in _TIMES.items())))
 
 
 # What MongoDB adds at most: as many days as 64 bits of milliseconds have, and the years of 365 days that these make.
