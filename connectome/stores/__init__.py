@@ -9,6 +9,7 @@ from connectome.stores.base import Barred as Barred
 from connectome.stores.base import Collection as Collection
 from connectome.stores.base import Deleted as Deleted
 from connectome.stores.base import Example as Example
+from connectome.stores.base import Explanation as Explanation
 from connectome.stores.base import Find as Find
 from connectome.stores.base import Guard as Guard
 from connectome.stores.base import Ledger as Ledger

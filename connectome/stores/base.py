@@ -71,6 +71,25 @@ class Guard:
 
 NO_GUARD: Final = Guard()
 
+
+@dataclass(frozen=True)
+class Explanation:
+    """
+    How a question was answered, in the words of MongoDB's ``explain``.
+
+    stage: ``IDHACK`` (by ``_id``), ``IXSCAN`` (by an index), ``COLLSCAN`` (every document was looked at).
+    path: the path of the index; None where none was used.
+    examined, returned: how many documents were looked at, and how many the answer holds.
+    seconds: how long it took.
+    """
+
+    stage: str
+    path: str | None
+    examined: int
+    returned: int
+    seconds: float
+
+
 # A document before and after; None where there was none, or is none any more.
 Example = tuple[Document | None, Document | None]
 MAX_EXAMPLES: Final = 3
@@ -111,6 +130,12 @@ class Reader(Protocol):
 
     def find(self, find: Find) -> Iterator[Document]:
         """The documents that the question asks for; they are shared and never to be changed."""
+
+    def encoded(self, find: Find) -> Iterator[bytes]:
+        """The same documents, each as relaxed Extended JSON in UTF-8: what ``extjson.dumps`` writes."""
+
+    def explain(self, find: Find) -> Explanation:
+        """Answer the question, and say how."""
 
     def count(self, filter: Filter) -> int:
         """How many documents match."""
@@ -186,7 +211,7 @@ class Barred:
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise copy.copy(self._error)
 
-    set_schema = sync = find = count = insert_one = insert_many = update = delete_many = _refuse
+    set_schema = sync = find = encoded = explain = count = insert_one = insert_many = update = delete_many = _refuse
 
 
 class Ledger(Protocol):

@@ -47,6 +47,7 @@ from connectome.stores.base import (
     NO_GUARD,
     Deleted,
     Example,
+    Explanation,
     Find,
     Guard,
     Modified,
@@ -322,6 +323,14 @@ class EmbeddedCollection:
         if find.sort.source:
             documents = find.sort(documents, limit=stop or 0)
         return map(find.projection, documents[find.skip : stop])
+
+    def encoded(self, find: Find) -> Iterator[bytes]:
+        return (extjson.dumps(document).encode() for document in self.find(find))
+
+    def explain(self, find: Find) -> Explanation:
+        started = time.perf_counter()
+        examined, returned = len(self._table.documents()), len(list(self.find(find)))
+        return Explanation("COLLSCAN", None, examined, returned, time.perf_counter() - started)
 
     def count(self, filter: Filter) -> int:
         return len(filter.select(self._table.documents()))
