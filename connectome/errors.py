@@ -70,9 +70,25 @@ class RequestError(ConnectomeError):
 
 
 class InvalidJSON(RequestError):
-    """The text is not the strict JSON that is accepted."""
+    """
+    The text is not the strict JSON that is accepted.
+
+    Args:
+        place: Line and column, each from 1, where the text was typed by a person who is shown them.
+    """
 
     default_code = "InvalidJSON"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        pointer: str | None = "",
+        place: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(detail, code=code, pointer=pointer)
+        self.place = place
 
 
 class InvalidRequest(RequestError):

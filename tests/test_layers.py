@@ -21,6 +21,7 @@ FLOORS = {
     "connectome.errors": 0,
     "connectome.config": 1,
     "connectome.extjson": 1,
+    "connectome.relaxed": 2,
     "connectome.schemas": 2,
     "connectome.archives": 2,
     "connectome.formats": 2,
