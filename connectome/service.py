@@ -161,6 +161,19 @@ class Service:
         """
         return _description(self._entry(collection))
 
+    def collection(self, collection: str) -> Collection:
+        """
+        Both sides of a collection, for its owner, who needs no credential.
+
+        Raises:
+            NoSuchCollection: There is none of this name.
+        """
+        return self._entry(collection).collection
+
+    def __contains__(self, collection: object) -> bool:
+        """Whether there is a collection of this id."""
+        return collection in self._entries
+
     def _entry(self, collection: str) -> _Entry:
         entry = self._entries.get(collection)
         if not entry:
@@ -321,6 +334,15 @@ class Service:
             DuplicateKey, SchemaViolation: As ``Writer.insert_many``.
         """
         return len(self._entry(collection).collection.insert_many(documents))
+
+    def empty(self, collection: str) -> int:
+        """
+        Delete every document of a collection, which stays, as do its credentials and its schema; how many there were.
+
+        Raises:
+            NoSuchCollection: There is none of this name.
+        """
+        return self._entry(collection).collection.delete_many(Filter({})).deleted
 
     def backup(self, *, credentials: bool = False) -> bytes:
         """

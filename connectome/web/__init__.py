@@ -10,7 +10,7 @@ from flask import Flask, Response
 from connectome.config import Settings
 from connectome.service import Service
 from connectome.stores import open_store
-from connectome.web import admin, api, problems
+from connectome.web import admin, api, console, problems
 
 
 def create_app(settings: Settings, service: Service | None = None) -> Flask:
@@ -39,13 +39,14 @@ def create_app(settings: Settings, service: Service | None = None) -> Flask:
     for blueprint in (api.blueprint, admin.blueprint, admin.health):
         app.register_blueprint(blueprint)
     problems.register(app)
+    console.register(app, settings)
     app.after_request(_never_kept)
     return app
 
 
 def _never_kept(response: Response) -> Response:
     """Documents and credentials pass through here: no cache keeps them, no link gives a URL away."""
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response

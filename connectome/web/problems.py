@@ -47,9 +47,14 @@ STATUS: Final[dict[type[errors.ConnectomeError], tuple[int, str]]] = {
 
 def register(app: Flask) -> None:
     """Have an application answer whatever is raised in it, by us, by werkzeug or by accident, as a problem."""
-    app.register_error_handler(errors.ConnectomeError, _from_ours)
-    app.register_error_handler(HTTPException, _from_werkzeug)
-    app.register_error_handler(Exception, _from_accident)
+    app.register_error_handler(Exception, answer_to)
+
+
+def answer_to(error: Exception) -> Response:
+    """The problem that says what was raised."""
+    if isinstance(error, errors.ConnectomeError):
+        return _from_ours(error)
+    return _from_werkzeug(error) if isinstance(error, HTTPException) else _from_accident(error)
 
 
 def _from_ours(error: errors.ConnectomeError) -> Response:
