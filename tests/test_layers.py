@@ -26,6 +26,7 @@ FLOORS = {
     "connectome.archives": 2,
     "connectome.formats": 2,
     "connectome.query": 2,
+    "connectome.inference": 3,
     "connectome.stores": 3,
     "connectome.service": 4,
     "connectome.remote": 5,

@@ -10,10 +10,10 @@ from bson import Binary, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Tim
 from bson.datetime_ms import DatetimeMS
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.strategies import canonical, values
 
 from connectome import extjson, relaxed
 from connectome.errors import InvalidJSON
+from tests.strategies import canonical, values
 
 OID = "57e193d7a9cc81b4027498b5"
 UUID_TEXT = "73ffd264-44b3-4c69-90e8-e7d1dfc035d4"
