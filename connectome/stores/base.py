@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, NoReturn, Protocol
 
 from bson import ObjectId, Regex
@@ -199,11 +200,20 @@ class Collection(Reader, Writer, Protocol):
     def size(self) -> int:
         """Bytes that the documents take where they are kept."""
 
+    @property
+    def changed(self) -> datetime | None:
+        """
+        When a document was written last; None where nobody knows.
+
+        Of a collection that was not written since the server started: when its files were, which may be later.
+        """
+
 
 class Barred:
     """A collection whose files are damaged, or cannot be had: it answers nothing but that, and takes nothing."""
 
     size = 0
+    changed = None
 
     def __init__(self, error: StoreError) -> None:
         self._error = error

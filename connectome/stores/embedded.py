@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -113,6 +114,7 @@ class LiveTable(Table):
         self.number_of: dict[SortKey, int] = {}
         self._published: Rows = dict(self.pending)
         self._snapshot: tuple[Document, ...] | None = None
+        self.changed = storage.modified if storage else None
         self._last = max(self.pending, default=0)
         self._seq, self._crc = (storage.state.seq, storage.state.prev) if storage else (0, 0)
         self._buffer: list[_Waiting] = []
@@ -209,6 +211,7 @@ class LiveTable(Table):
                     del self._published[number]
                 self._published.update(each.put)
             self._snapshot = None
+        self.changed = datetime.now(UTC)
         for each in batch:
             each.done = True
         self._flushed = None
@@ -310,6 +313,10 @@ class EmbeddedCollection:
     @property
     def size(self) -> int:
         return self._table.size
+
+    @property
+    def changed(self) -> datetime | None:
+        return self._table.changed
 
     def set_schema(self, schema: Schema | None, *, satisfied: bool = False) -> None:
         with self._table.writing():

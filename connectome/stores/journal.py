@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -167,6 +168,14 @@ class JournalFiles:
         prefix = f"{self.path.stem}.journal."
         endings = (name.removeprefix(prefix) for name in self.disk.names(self.path.parent) if name.startswith(prefix))
         return sorted(int(ending) for ending in endings if ending.isdecimal())
+
+    def modified(self) -> datetime | None:
+        """When the newest of the files was written; None where the disk does not say."""
+        try:
+            newest = max(map(self.disk.modified_ns, [self.path, *map(self.journal, self.generations())]))
+        except OSError:
+            return None
+        return datetime.fromtimestamp(newest // 10**9, UTC)
 
     def remove(self) -> None:
         """Remove the data file, then the journals: a file without its journal is never seen."""
@@ -319,6 +328,8 @@ class JournaledStorage(Storage):
         self._journal_generation = 0
         # What begins to write, where there was no room for it at the start.
         self._postponed: Callable[[], Tables] | None = None
+        # Before recovery writes them anew.
+        self.modified = None if new else own.modified()
         self._recovery = None if new else Recovery(own).read()
         self.state = self._recovery.state if self._recovery else State()
         self.adopted = bool(self._recovery and self._recovery.adopted)

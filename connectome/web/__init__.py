@@ -11,6 +11,7 @@ from connectome.config import Settings
 from connectome.service import Service
 from connectome.stores import open_store
 from connectome.web import admin, api, console, problems
+from connectome.web.activity import Activity
 
 
 def create_app(settings: Settings, service: Service | None = None) -> Flask:
@@ -34,6 +35,7 @@ def create_app(settings: Settings, service: Service | None = None) -> Flask:
     app.config["MAX_TIME_SECONDS"] = settings.max_time_seconds
     app.config["ADMINISTRATOR_TOKEN"] = settings.admin_token or service.administrator_token()
     app.extensions["connectome"] = service
+    app.extensions["connectome.activity"] = Activity()
     # A redirect from "//" to "/" would repeat the credential in its body.
     app.url_map.strict_slashes = app.url_map.merge_slashes = False
     for blueprint in (api.blueprint, admin.blueprint, admin.health):

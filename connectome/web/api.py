@@ -7,11 +7,12 @@ opens the side of the collection that the credential opens, reads the body, and 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, current_app, g, request
 
 from connectome.errors import InvalidRequest, NoMatch, QueryError, Unauthorized, UpdateError, at
 from connectome.query import Filter, Projection, Sort, Update, compile_array_filters
@@ -20,6 +21,7 @@ from connectome.schemas import Schema
 from connectome.service import Role, Service
 from connectome.stores import Example, Find, Guard, Modify, Reader, Writer
 from connectome.web import bodies
+from connectome.web.activity import Activity
 
 blueprint: Final = Blueprint("collection", __name__, url_prefix="/collection")
 
@@ -65,6 +67,7 @@ def operation(
             opened = service.reader if role == "read" else service.writer
             side = opened(_credential(credential), collection)
             body = () if declared.body is None else (bodies.received(declared.body),)
+            g.body = body
             with deadline(current_app.config["MAX_TIME_SECONDS"]):
                 return function(side, *body)
 
@@ -72,6 +75,36 @@ def operation(
         return function
 
     return declare
+
+
+@blueprint.before_request
+def _start() -> None:
+    g.started = time.perf_counter()
+
+
+@blueprint.after_request
+def _record(response: Response) -> Response:
+    """Keep what was asked, how it ended and how long it took; a name that no collection has is a stranger's."""
+    collection: str = (request.view_args or {})["collection"]
+    service: Service = current_app.extensions["connectome"]
+    name = (request.endpoint or "").rpartition(".")[2]
+    activity: Activity = current_app.extensions["connectome.activity"]
+    activity.record(
+        name,
+        collection if collection in service else "",
+        response.status_code,
+        time.perf_counter() - g.started,
+        filter_of(name, *g.get("body", ())),
+    )
+    return response
+
+
+def filter_of(operation: str, body: Any = None) -> Any:
+    """The filter in the body of an operation; None where it has none."""
+    if operation == "batchdelete":
+        return body
+    key = {"readwithquery": "query", "updatewithupsert": "search query"}.get(operation)
+    return body.get(key, {}) if key and body else None
 
 
 def _credential(in_path: str) -> str:
