@@ -94,7 +94,7 @@ _data = click.option(
 @_with_settings
 def serve(data: Path | None, example: Path | None, **options: Any) -> None:
     """Serve the collections of a data directory (DATA; 'data' where it is not given)."""
-    from connectome.web import create_app, serving
+    from connectome.web import console, create_app, serving
 
     settings = Settings.from_environ(data=data, **options)
     bound = serving.bind(settings.host, settings.port)
@@ -111,7 +111,7 @@ def serve(data: Path | None, example: Path | None, **options: Any) -> None:
         app = create_app(settings, service)
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda *_: sys.exit(0))
-        _greet(service, settings, url)
+        _greet(service, settings, url, console.login_path(app))
         serving.run(app, bound, threads=settings.threads)
     finally:
         service.close()
@@ -123,12 +123,16 @@ def _fill(service: Service, example: Path) -> None:
     service.create(id=example.stem, title=title, documents=documents)
 
 
-def _greet(service: Service, settings: Settings, url: str) -> None:
-    """Say what is served, where, and one line that can be pasted."""
+def _greet(service: Service, settings: Settings, url: str, login: str | None) -> None:
+    """Say what is served, where, how the console is entered, and one line that can be pasted."""
     collections = service.collections()
     total = sum(each["count"] or 0 for each in collections)
     click.echo(f"Connectome {__version__} at {url}, data in {settings.data}: ", nl=False)
     click.echo(f"{_plural(len(collections), 'collection')}, {_plural(total, 'document')}")
+    if login:
+        click.echo(f"\n  console  {url}{login}")
+    else:
+        click.echo("\n  console  off, since other machines reach it: set CONNECTOME_ADMIN_TOKEN to have it")
     for each in collections:
         keys = each["credentials"]
         holds = "damaged: see the log" if each["count"] is None else _plural(each["count"], "document")

@@ -13,9 +13,11 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from connectome.errors import ConfigurationError
+
+Origin = Literal["default", "environment", "argument"]
 
 _PREFIX = "CONNECTOME_"
 
@@ -38,12 +40,19 @@ class Settings:
     max_body_bytes: int = _setting(16 * 1024 * 1024, "The largest request body that is read; larger ones are 413.")
     max_time_seconds: int = _setting(10, "How long a request may match and sort; one that takes longer is 400.")
     admin_token: str = _setting("", "The administrator's token; made and kept in the data directory where empty.")
+    # Of those that ``from_environ`` was given, where from.
+    origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name, bounds in _BOUNDS.items():
             if getattr(self, name) not in bounds:
                 expected = f"from {bounds[0]} to {bounds[-1]}" if isinstance(bounds, range) else " or ".join(bounds)
                 raise ConfigurationError(f"{name} is {expected}, not {getattr(self, name)}")
+
+    def origin(self, name: str) -> Origin:
+        """Where the value of a setting comes from."""
+        changed = getattr(self, name) != self.__dataclass_fields__[name].default
+        return self.origins.get(name, "argument" if changed else "default")
 
     @property
     def store(self) -> dict[str, Any]:
@@ -68,8 +77,9 @@ class Settings:
                 nearest = difflib.get_close_matches(key, names, n=1)
                 hint = f"did you mean {nearest[0]}?" if nearest else f"expected one of {', '.join(names)}"
                 raise ConfigurationError(f"{key} is no setting; {hint}")
-        values.update({name: value for name, value in arguments.items() if value is not None})
-        return cls(**values)
+        given = {name: value for name, value in arguments.items() if value is not None}
+        origins: dict[str, Origin] = {**dict.fromkeys(values, "environment"), **dict.fromkeys(given, "argument")}
+        return cls(**{**values, **given}, origins=origins)
 
 
 _BOUNDS: Final[dict[str, range | tuple[str, ...]]] = {
@@ -86,7 +96,8 @@ _BOUNDS: Final[dict[str, range | tuple[str, ...]]] = {
 def described() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
     """Every setting: its name, and the field with its default and, in the metadata, its help."""
     for each in dataclasses.fields(Settings):
-        yield each.name, each
+        if "help" in each.metadata:
+            yield each.name, each
 
 
 def variable(name: str) -> str:

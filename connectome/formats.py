@@ -96,11 +96,11 @@ def _cells(document: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
         if type(value) is dict and value:
             yield from _cells(value, f"{prefix}{name}.")
         else:
-            yield prefix + name, _cell(value)
+            yield prefix + name, cell_text(value)
 
 
-def _cell(value: Any) -> str:
-    """A value as text: of a typed value such as an ObjectId only the operand, where that is a string itself."""
+def cell_text(value: Any) -> str:
+    """A value as the text of a cell: of a typed value such as an ObjectId only the operand, where that is a string itself."""
     if value is None:
         return ""
     if type(value) is datetime:

@@ -13,20 +13,22 @@ from flask import Blueprint, Flask
 from werkzeug.exceptions import NotFound
 
 from connectome.config import Settings
-from connectome.web.console import access, collections, site
+from connectome.web.console import access, activity, collections, settings, site
 from connectome.web.console.access import login_path as login_path
 from connectome.web.console.sessions import Sessions
 
 # A new page's module is added here.
 PAGES: Final = (
     access,
+    activity,
     collections,
+    settings,
 )
 
 
-def register(app: Flask, settings: Settings) -> None:
+def register(app: Flask, configured: Settings) -> None:
     """Add the console to an application that has its service."""
-    app.extensions["connectome.settings"] = settings
+    app.extensions["connectome.settings"] = configured
     app.extensions["connectome.sessions"] = Sessions()
     console = Blueprint(
         "console", __name__, template_folder="templates", static_folder="static", static_url_path="/-/console"
