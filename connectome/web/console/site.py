@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from flask import Response, current_app, g, make_response, redirect, render_template, request
+from werkzeug.exceptions import NotFound
 
 from connectome import __version__
 from connectome.config import Settings
@@ -77,7 +78,8 @@ def failed(error: Exception) -> Response:
     if not wants_page():
         return problem
     said: dict[str, Any] = problem.get_json(force=True)
-    page = render("error.html", problem.status_code, problem=said)
+    # Of a path that leads nowhere the problem names the routes of the API.
+    page = render("error.html", problem.status_code, problem=said, lost=type(error) is NotFound)
     for name in ("Allow", "Retry-After"):
         if name in problem.headers:
             page.headers[name] = problem.headers[name]

@@ -35,7 +35,7 @@ class Client(FlaskClient):
 
     def open(self, *args: Any, **options: Any) -> Any:
         headers = {"Accept": "text/html,*/*;q=0.8", "Sec-Fetch-Site": "same-origin", **options.pop("headers", {})}
-        return super().open(*args, headers=headers, **options)
+        return super().open(*args, headers=headers, buffered=True, **options)  # files are closed
 
 
 class Console:
@@ -176,3 +176,16 @@ def reflowed() -> Callable[[Page], None]:
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
     return check
+
+
+@pytest.fixture(scope="session")
+def problem_of() -> Callable[[Any], tuple[int, str]]:
+    """The status and the detail of a response of Flask's client that is a problem."""
+
+    def members(response: Any) -> tuple[int, str]:
+        assert response.mimetype == "application/problem+json", response.text
+        problem = response.get_json(force=True)
+        assert problem["status"] == response.status_code
+        return problem["status"], problem["detail"]
+
+    return members
