@@ -35,7 +35,7 @@ class Preview:
     What documents look like before they are kept.
 
     rows: of the first few documents a short text for each column; None where it has none.
-    hidden: how many columns there are beyond those.
+    hidden: how many columns there are beyond those; with ``more``, that and an unknown number.
     """
 
     format: formats.Format
@@ -43,6 +43,7 @@ class Preview:
     columns: Sequence[Column]
     rows: Sequence[Sequence[str | None]]
     hidden: int
+    more: bool
 
 
 @dataclass(frozen=True)
@@ -121,14 +122,16 @@ def preview(given: Given) -> Preview:
         InvalidJSON, InvalidRequest: They cannot be read.
     """
     documents = given.documents()
+    whole = inference.shape_of(inference.sample(documents))
     found = [
         (path, Column(inference.path_text(path), [*shape.types], shape.count))
-        for path, shape, _ in inference.shape_of(inference.sample(documents)).walk()
+        for path, shape, _ in whole.walk()
         if inference.ELEMENTS not in path and set(shape.types) != {"object"}
     ]
     shown = found[:COLUMNS]
     rows = [[_cell(document, path) for path, _ in shown] for document in documents[:ROWS]]
-    return Preview(given.format, len(documents), [column for _, column in shown], rows, len(found) - len(shown))
+    columns = [column for _, column in shown]
+    return Preview(given.format, len(documents), columns, rows, len(found) - len(columns), whole.cut)
 
 
 def _cell(document: Document, path: Sequence[str]) -> str | None:
