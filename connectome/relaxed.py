@@ -44,6 +44,8 @@ _ESCAPED: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "
 _REGEX: Final = re.compile(r"/(?![*/])((?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+)/(\w*)")
 # What would reorder the line that it stands in, or not be seen at all, is written as an escape.
 _INVISIBLE: Final = re.compile("[\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+# An array of scalars that is no longer than this stays on one line.
+_LINE: Final = 80
 # JSON's own limit counts levels of the value; here the parentheses of a wrapper and its objects may come on top.
 _MAX_DEPTH: Final = extjson.MAX_DEPTH + 2
 
@@ -84,7 +86,7 @@ def place(text: str, pointer: str) -> tuple[int, int]:
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
     """
-    Write a value in the shell's syntax: on one line, or with each member on a line of its own.
+    Write a value in the shell's syntax: on one line, or with each member, and each array of scalars, on its own.
 
     ``loads`` reads it back as the same value, down to the type of every number.  Characters that cannot be seen, or
     that turn the direction of text, are written as escapes.
@@ -96,6 +98,16 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
         TypeError: A Python type that has no Extended JSON.
     """
     return "".join(_written(value, indent, "\n" if indent is not None else ""))
+
+
+def preview(value: Any, *, limit: int = 80) -> str:
+    """The start of a value on one line; no more of it is written than is shown."""
+    shown = ""
+    for piece in _written(value, None, ""):
+        shown += piece
+        if len(shown) > limit:
+            return shown[: limit - 1] + "…"
+    return shown
 
 
 def _nearest(places: dict[str, int], pointer: str) -> int:
@@ -453,6 +465,9 @@ def _written(value: Any, indent: int | None, newline: str) -> Iterator[str]:
     if type(value) not in (dict, list):
         yield _scalar(value)
         return
+    if newline and type(value) is list and (line := _one_line(value)):
+        yield line
+        return
     opening, closing = "{}" if type(value) is dict else "[]"
     inner = newline and newline + " " * (indent or 0)
     separator = opening + inner
@@ -463,6 +478,14 @@ def _written(value: Any, indent: int | None, newline: str) -> Iterator[str]:
         yield from _written(member, indent, inner)
         separator = "," + (inner or " ")
     yield newline + closing if value else opening + closing
+
+
+def _one_line(elements: list[Any]) -> str:
+    """An array of a few scalars; empty where its elements need lines of their own."""
+    if len(elements) > _LINE // 2 or any(type(each) in (dict, list) for each in elements):
+        return ""
+    line = f"[{', '.join(map(_scalar, elements))}]"
+    return line if len(line) <= _LINE else ""
 
 
 def _key(key: str) -> str:

@@ -218,9 +218,14 @@ class TestWriting:
 
     def test_with_an_indent_every_member_has_its_line(self):
         """The form of the editor."""
-        assert relaxed.dumps({"a": [1, {"b": {}}], "c": []}, indent=2) == (
-            "{\n  a: [\n    1,\n    {\n      b: {}\n    }\n  ],\n  c: []\n}"
+        assert relaxed.dumps({"a": [1, {"b": {}}], "c": [], "d": [1, 2]}, indent=2) == (
+            "{\n  a: [\n    1,\n    {\n      b: {}\n    }\n  ],\n  c: [],\n  d: [1, 2]\n}"
         )
+
+    def test_a_preview_is_the_start_of_it(self):
+        """At most as long as the limit; what is short is whole."""
+        assert relaxed.preview({"a": [1, 2]}) == "{a: [1, 2]}"
+        assert relaxed.preview(["x" * 100, 1], limit=6) == '["xxx…'
 
     @given(values, st.sampled_from([None, 0, 2]))
     @example({"a": Regex("a]/[/]\\]", "i")}, None)

@@ -13,7 +13,7 @@ from flask import Blueprint, Flask
 from werkzeug.exceptions import NotFound
 
 from connectome.config import Settings
-from connectome.web.console import access, activity, collections, settings, site
+from connectome.web.console import access, activity, collections, documents, settings, site
 from connectome.web.console.access import login_path as login_path
 from connectome.web.console.sessions import Sessions
 
@@ -22,6 +22,7 @@ PAGES: Final = (
     access,
     activity,
     collections,
+    documents,
     settings,
 )
 
