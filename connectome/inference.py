@@ -54,6 +54,8 @@ class Shape:
     fields: what the documents among the values hold, by name, as first met; at most ``MAX_FIELDS``.
     elements: what the arrays among the values hold; None where there is no array.
     cut: there were more fields than are kept.
+    numbers, strings, flags, dates, lengths: the values themselves: finite numbers, dates in milliseconds since 1970,
+        and how long the arrays are.
     """
 
     count: int = 0
@@ -64,6 +66,7 @@ class Shape:
     cut: bool = False
     numbers: list[float] = field(default_factory=list)
     strings: Counter[str] = field(default_factory=Counter)
+    flags: Counter[bool] = field(default_factory=Counter)
     dates: list[int] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
 
@@ -88,6 +91,8 @@ class Shape:
                 self.elements.add(element)
         elif type(value) is str:
             self.strings[value] += 1
+        elif type(value) is bool:
+            self.flags[value] += 1
         elif alias == "date":
             self.dates.append(milliseconds(value))
         elif is_number(value) and math.isfinite(number := _float(value)):
@@ -176,12 +181,18 @@ def _range_label(low: float, high: float, whole: bool) -> str:
 
 
 def _number(number: float) -> str:
-    return f"{number:,.0f}" if float(number).is_integer() and abs(number) < 1e15 else f"{number:.6g}"
+    if not float(number).is_integer() or abs(number) >= 1e15:
+        return f"{number:.6g}"
+    # Four digits are as often a year as an amount.
+    return f"{number:,.0f}" if abs(number) >= 10_000 else f"{number:.0f}"
 
 
-def top(strings: Counter[str]) -> list[Bar]:
-    """The most frequent strings, at most ``TOP``."""
-    return [Bar(text, count, text, text) for text, count in strings.most_common(TOP)]
+def top(values: Counter[Any]) -> list[Bar]:
+    """The most frequent of strings or flags, at most ``TOP``."""
+    return [
+        Bar(value if type(value) is str else extjson.dumps(value), count, value, value)
+        for value, count in values.most_common(TOP)
+    ]
 
 
 _DAY: Final = 86_400_000

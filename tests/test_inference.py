@@ -123,6 +123,7 @@ class TestCharts:
     def test_the_most_frequent_strings_come_first(self):
         """At most eight of them."""
         assert bars(top(Counter("abbccc")))[:2] == [("c", 3), ("b", 2)]
+        assert bars(top(Counter([True, False, True]))) == [("true", 2), ("false", 1)]
         assert len(top(Counter(map(str, range(100))))) == inference.TOP
 
 
