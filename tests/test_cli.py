@@ -91,6 +91,11 @@ class Running:
         found = re.search(r" at (http://\S+),", self.printed)
         self.url = found[1] if found else ""
 
+    @property
+    def greeting(self) -> str:
+        """What it printed, without the secret of the link that signs in."""
+        return re.sub(r"token=[\w-]{43}\n", "token=…\n", self.printed)
+
     def stop(self, number: int = signal.SIGTERM) -> Ended:
         """End it with a signal."""
         self.process.send_signal(number)
@@ -158,7 +163,7 @@ class TestServe:
     def test_it_prints_what_is_served_and_where(self, data, example):
         """The collection, its URLs, and a line to paste: nothing on stderr."""
         with serve(data, "--example", example) as server:
-            printed = server.printed
+            printed = server.greeting
             ended = server.stop()
 
         keys = json.loads((data / "connectome.credentials.json").read_text())["short_films"]
@@ -169,6 +174,8 @@ class TestServe:
         )
         assert printed == (
             f"Connectome {__version__} at {server.url}, data in {data}: 1 collection, 3 documents\n"
+            "\n"
+            f"  console  {server.url}/login?token=…\n"
             "\n"
             "  Short films, 3 documents\n"
             f"    read   {base}/readwithquery/{keys['read']}/short_films\n"
@@ -211,14 +218,34 @@ class TestServe:
     def test_without_a_collection_it_says_how_to_make_one(self, data):
         """An empty directory is a beginning, not an error."""
         with serve(data) as server:
-            assert server.printed == (
+            assert server.greeting == (
                 f"Connectome {__version__} at {server.url}, data in {data}: 0 collections, 0 documents\n"
+                "\n"
+                f"  console  {server.url}/login?token=…\n"
                 "\n"
                 "No collection yet.  Make one:  connectome create movies\n"
                 "\n"
                 "Ctrl+C stops it.\n"
             )
             assert server.get("/-/health").json() == {"status": "ok", "version": __version__, "store": "embedded"}
+
+    def test_the_link_to_the_console_works_once(self, data):
+        """It signs in whoever opens it first."""
+        with serve(data) as server:
+            path = re.search(r"console  http://[^/]+(/login\S+)", server.printed)[1]
+
+            opened = [server.get(path) for _ in range(2)]
+
+        assert [each.status_code for each in opened] == [200, 403]
+        assert "No collection yet" in opened[0].text
+
+    def test_where_other_machines_reach_it_the_console_needs_a_token(self, data):
+        """Without a token that somebody chose there is no link, but what to do; with one there is."""
+        with serve(data, "--host", "0.0.0.0") as server:
+            assert "console  off, since other machines reach it: set CONNECTOME_ADMIN_TOKEN" in server.printed
+        with serve(data, "--host", "0.0.0.0", env={"CONNECTOME_ADMIN_TOKEN": "chosen"}) as server:
+            assert "/login?token=…\n" in server.greeting
+            assert "chosen" not in server.printed
 
     def test_an_example_fills_an_empty_directory(self, data, example):
         """As a collection of the file's name; the file itself is not touched."""

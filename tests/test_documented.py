@@ -30,6 +30,7 @@ PAGES = [
     "CHANGELOG.md",
     "docs/api.md",
     "docs/configuration.md",
+    "docs/console.md",
     "docs/durability.md",
     "docs/query-language.md",
 ]
@@ -45,6 +46,7 @@ COMPILED_BY = {
 
 # What differs from run to run, and what stands for it in a comparison.
 VARYING = {
+    r"\btoken=(?:[\w-]{43}|…)": "token=…",
     r"\bc([rw])_(?:[A-Za-z0-9_-]{32}|…)": r"c\1_…",
     r"\b[0-9a-f]{24}\b": "<id>",
     r'"size":\d+': '"size":<bytes>',
@@ -322,7 +324,7 @@ class TestLanguage:
 
 class TestReference:
     def test_each_route_is_described(self, tmp_path):
-        """Every route of the application stands in the reference, with its method."""
+        """Every route of the application stands in the reference, or among the pages of the console, with its method."""
         store = open_store(tmp_path)
         service = Service(store)
         try:
@@ -332,8 +334,9 @@ class TestReference:
 
         for rule in rules:
             route = re.sub(r"<(?:[^<>]*:)?(\w+)>", r"<\1>", rule.rule)
+            reference = "docs/console.md" if rule.endpoint.startswith("console.") else "docs/api.md"
             for method in rule.methods - {"HEAD", "OPTIONS"}:
-                assert f"`{method} {route}`" in page("docs/api.md")
+                assert f"`{method} {route}`" in page(reference)
 
     def test_each_status_is_described(self):
         """Every status that an error is answered with has a row."""
