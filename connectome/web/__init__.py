@@ -36,6 +36,8 @@ def create_app(settings: Settings, service: Service | None = None) -> Flask:
     app.config["ADMINISTRATOR_TOKEN"] = settings.admin_token or service.administrator_token()
     app.extensions["connectome"] = service
     app.extensions["connectome.activity"] = Activity()
+    # What is rehearsed runs on an application of its own.
+    app.extensions["connectome.create_app"] = create_app
     # A redirect from "//" to "/" would repeat the credential in its body.
     app.url_map.strict_slashes = app.url_map.merge_slashes = False
     for blueprint in (api.blueprint, admin.blueprint, admin.health):

@@ -13,7 +13,7 @@ from flask import Blueprint, Flask
 from werkzeug.exceptions import NotFound
 
 from connectome.config import Settings
-from connectome.web.console import access, activity, collections, documents, schema, settings, site
+from connectome.web.console import access, activity, collections, documents, integration, schema, settings, site
 from connectome.web.console.access import login_path as login_path
 from connectome.web.console.sessions import Sessions
 
@@ -23,6 +23,7 @@ PAGES: Final = (
     activity,
     collections,
     documents,
+    integration,
     schema,
     settings,
 )
