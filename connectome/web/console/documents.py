@@ -37,6 +37,7 @@ blueprint: Final = Blueprint("documents", __name__)
 # Of wider documents the first columns are shown, and the others can be chosen.
 MAX_COLUMNS: Final = 20
 MAX_CHOICES: Final = 500
+MAX_NAME: Final = 200
 
 
 @blueprint.record_once
@@ -126,7 +127,8 @@ def _is_numeric(name: str, shown: list[Document]) -> bool:
 
 
 def _is_path(name: str) -> bool:
-    return bool(name) and "." not in name and not name.startswith("$")
+    """Whether the name of a field can stand in a filter or a sort by itself, and in an address."""
+    return 0 < len(name) <= MAX_NAME and "." not in name and not name.startswith("$")
 
 
 def _document_address(base: str, query: queries.Query, document: Document) -> str:
@@ -166,7 +168,7 @@ def _cards(base: str, query: queries.Query, found: list[Document], shown: list[D
             "id": values.cell(document["_id"]).text,
             "identity": values.identity(document["_id"]),
             "digest": values.digest(document),
-            "copied": "" if more else relaxed.dumps(document),
+            "copied": "" if more or any(piece.missing for piece in pieces) else relaxed.dumps(document),
             "pieces": pieces,
             "more": more,
         }
