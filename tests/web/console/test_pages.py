@@ -168,6 +168,7 @@ class TestNewCollection:
         assert 'value="Food &lt;b&gt;"' in page
         assert 'value="food"' in page
         assert re.search(r"<textarea[^>]*>\nname\nSoup</textarea>", page)
+        assert "<option selected>string</option>" in page
 
     def test_the_type_of_a_column_is_chosen(self, client, service):
         """What the preview proposes for CSV can be changed."""
