@@ -394,6 +394,23 @@ class TestDrop:
         assert documents(service, keys["read"]) == []
 
 
+class TestEmpty:
+    def test_every_document_is_deleted(self, service):
+        """The collection stays as it was made, without documents."""
+        before = service.create(id="birds", title="Birds", schema={"type": "object"}, documents=[{}, {}])
+
+        assert service.empty("birds") == 2
+        assert {**service.describe("birds"), "size": 0} == {**before, "count": 0, "size": 0}
+
+    def test_what_is_not_there_has_no_documents(self, service):
+        """Neither side of it can be had, and ``in`` says so."""
+        assert ("none" in service, None in service) == (False, False)
+        with pytest.raises(NoSuchCollection):
+            service.empty("none")
+        with pytest.raises(NoSuchCollection):
+            service.collection("none")
+
+
 class TestRotate:
     @pytest.mark.parametrize(("role", "other", "side"), [("read", "write", "reader"), ("write", "read", "writer")])
     def test_the_old_credential_stops_at_once(self, service, movies, role, other, side):

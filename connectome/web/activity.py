@@ -6,9 +6,9 @@ Counts and latencies are kept by the minute for an hour; the last requests and t
 
 from __future__ import annotations
 
-import math
 import threading
 import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ SLOW_SECONDS: Final = 0.01
 # Latencies fall into steps of 2 ** (1 / 4), from 10 µs on: a percentile is right to within 10 %.
 _FIRST_SECONDS: Final = 1e-5
 _STEPS_PER_DOUBLING: Final = 4
-_STEPS: Final = 100
+_BOUNDS: Final = [_FIRST_SECONDS * 2 ** (step / _STEPS_PER_DOUBLING) for step in range(100)]
 _MAX_SHAPE_DEPTH: Final = 6
 _MAX_SHAPE_KEYS: Final = 12
 
@@ -92,7 +92,9 @@ class Activity:
         self._lock = threading.Lock()
         # minute since 1970 → (collection, operation) → tally
         self._minutes: dict[int, dict[tuple[str, str], Tally]] = {}
-        self._recent: deque[Recorded] = deque(maxlen=MAX_RECENT)
+        self._minute, self._current = -1, dict[tuple[str, str], Tally]()
+        # What a Recorded is made of, once somebody looks.
+        self._recent: deque[tuple[float, str, str, int, float]] = deque(maxlen=MAX_RECENT)
         self._slow: dict[tuple[str, str, str], Slow] = {}
 
     def record(self, operation: str, collection: str, status: int, seconds: float, query: Any = None) -> None:
@@ -104,20 +106,28 @@ class Activity:
             query: The filter of the request, where it has one: of a slow one its shape is kept, never a value.
         """
         now = self._clock()
-        minute = int(now // 60)
-        step = max(0, min(_STEPS, math.ceil(math.log2(max(seconds, 1e-9) / _FIRST_SECONDS) * _STEPS_PER_DOUBLING)))
-        recorded = Recorded(now, operation, collection, status, seconds)
+        step = bisect_left(_BOUNDS, seconds)
         slow = shape_of(query) if seconds >= SLOW_SECONDS and query is not None else None
+        minute = int(now // 60)
         with self._lock:
-            if minute not in self._minutes:
-                for old in [each for each in self._minutes if each <= minute - MINUTES]:
-                    del self._minutes[old]
-            tally = self._minutes.setdefault(minute, {}).setdefault((collection, operation), Tally())
-            tally.statuses[status // 100] = tally.statuses.get(status // 100, 0) + 1
-            tally.steps[step] = tally.steps.get(step, 0) + 1
-            self._recent.append(recorded)
+            if minute != self._minute:
+                self._turn(minute)
+            tally = self._current.get((collection, operation))
+            if tally is None:
+                tally = self._current[collection, operation] = Tally()
+            statuses, steps = tally.statuses, tally.steps
+            status_class = status // 100
+            statuses[status_class] = statuses.get(status_class, 0) + 1
+            steps[step] = steps.get(step, 0) + 1
+            self._recent.append((now, operation, collection, status, seconds))
             if slow is not None:
                 self._note(operation, collection, slow, seconds, now)
+
+    def _turn(self, minute: int) -> None:
+        """Begin a minute, and forget what is older than an hour; a clock that was set back begins none twice."""
+        for old in [each for each in self._minutes if each <= minute - MINUTES]:
+            del self._minutes[old]
+        self._minute, self._current = minute, self._minutes.setdefault(minute, {})
 
     def _note(self, operation: str, collection: str, shape: str, seconds: float, now: float) -> None:
         key = (operation, collection, shape)
@@ -165,7 +175,8 @@ class Activity:
     def recent(self, collection: str | None = None) -> list[Recorded]:
         """The last requests that are still known, the latest first."""
         with self._lock:
-            return [each for each in reversed(self._recent) if collection is None or each.collection == collection]
+            last = [*reversed(self._recent)]
+        return [Recorded(*each) for each in last if collection is None or each[2] == collection]
 
     def slow(self, collection: str | None = None) -> list[Slow]:
         """The shapes of queries that took ``SLOW_SECONDS`` or longer, the slowest first."""

@@ -90,6 +90,12 @@ def rotate(collection: str, role: Role) -> Response:
     return bodies.answer({role: _service().rotate(collection, role)})
 
 
+@blueprint.post("/collections/<collection>/empty")
+def empty(collection: str) -> Response:
+    """Delete every document; the collection, its schema and its credentials stay."""
+    return bodies.answer({"deletedCount": _service().empty(collection)})
+
+
 @blueprint.post("/collections/<collection>/import")
 def import_documents(collection: str) -> Response:
     """Add the documents of a JSON array, NDJSON or CSV: all of them, or none; the size of the body is not limited."""

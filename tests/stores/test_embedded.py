@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -365,6 +366,33 @@ class TestDeleteMany:
         collection.insert_many(BIRDS[::-1])
 
         assert everything(reopened(store)) == BIRDS[::-1]
+
+
+class TestChanged:
+    def test_is_the_time_of_the_last_write(self, collection):
+        """Whatever writes sets it; what changes nothing, or reads, does not."""
+        before = datetime.now(UTC)
+        collection.insert_one({})
+        written = collection.changed
+        collection.delete_many(Filter({"n": "none"}))
+        collection.count(Filter({}))
+
+        assert before <= written <= datetime.now(UTC)
+        assert collection.changed == written
+
+    def test_after_a_start_it_is_that_of_the_files(self, directory):
+        """Of a collection that was not written since, the files say when they were."""
+        with closing(open_store(directory)) as store:
+            store.collection("birds", None, new=True).insert_one({})
+        for file in directory.glob("birds.*"):
+            os.utime(file, (1e9, 1e9))
+
+        with closing(open_store(directory)) as store:
+            assert store.collection("birds", None).changed == datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC)
+
+    def test_of_a_new_collection_nobody_knows(self, store):
+        """Before the first write there is none."""
+        assert store.collection("new", None, new=True).changed is None
 
 
 class TestGuards:

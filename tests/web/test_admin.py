@@ -257,6 +257,23 @@ class TestDrop:
         assert first.call("read").status_code == 401
 
 
+class TestEmpty:
+    def test_every_document_is_gone(self, admin, collection):
+        """The documents go; credentials, schema and title stay."""
+        before = admin.describe(collection)
+
+        response = admin.request("POST", f"/{collection.id}/empty")
+
+        after = admin.describe(collection)
+        assert (response.status_code, response.json()) == (200, {"deletedCount": 3})
+        assert {key for key in before if before[key] != after[key]} == {"count", "size"}
+        assert collection.documents == []
+
+    def test_of_no_collection(self, admin, problem):
+        """What is not there cannot be emptied."""
+        assert problem(admin.request("POST", "/none/empty"))["status"] == 404
+
+
 class TestRotate:
     def test_the_old_read_credential_stops_at_once(self, admin, collection, problem):
         """The answer is the new credential; the other role's stays."""

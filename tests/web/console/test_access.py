@@ -189,7 +189,19 @@ class TestHostNames:
         assert client.get("/login", headers={"Host": host}).status_code in (200, 303)
 
     @pytest.mark.parametrize(
-        "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8000", "10.0.0.1", "[::2]", "", "["]
+        "host",
+        [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:8000",
+            "10.0.0.1",
+            "[::2]",
+            "",
+            "[",
+            "localhost:99999",
+            "localhost:x",
+            "a@localhost",
+        ],
     )
     @pytest.mark.parametrize("path", ["/", "/login", "/-/console/console.js"])
     def test_no_other_is(self, client, host, path):
