@@ -150,7 +150,7 @@ export function localTimes(root = document) {
     const date = new Date(each.dateTime);
     if (Number.isNaN(date.getTime())) continue;
     each.title = each.dateTime;
-    each.textContent = date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+    each.textContent = date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: each.dataset.seconds === undefined ? "short" : "medium" });
   }
 }
 
