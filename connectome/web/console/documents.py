@@ -187,7 +187,7 @@ def _code_address(base: str, query: queries.Query) -> str:
         "limit": find.limit,
     }
     kept = {name: value for name, value in body.items() if value or name == "query"}
-    return f"{base}/integration/api?" + urlencode({"operation": "readwithquery", "query": extjson.dumps(kept)})
+    return f"{base}/integration/api?" + urlencode({"operation": "readwithquery", "body": extjson.dumps(kept)})
 
 
 @blueprint.get("/collections/<id>/fields")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -160,10 +161,8 @@ def fault_in(text: str, error: ConnectomeError) -> Fault:
     line, column = place
     blamed = text.split("\n")[line - 1]
     start = max(0, column - 1 - 40)
-    end = column - 1
-    while end < len(blamed) and (blamed[end].isalnum() or blamed[end] in "$_."):
-        end += 1
-    end = max(end, column)
+    word = _WORD.match(blamed, column - 1)
+    end = word.end() if word else column
     return Fault(
         error.detail,
         error.pointer or None,
@@ -171,6 +170,10 @@ def fault_in(text: str, error: ConnectomeError) -> Fault:
         blamed[column - 1 : end] or " ",
         blamed[end : end + 40],
     )
+
+
+# What is marked as wrong: a name or number, a text in its quotes.
+_WORD: Final = re.compile(r"""[\w$.+-]+|"[^"]*"|'[^']*'""")
 
 
 @dataclass(frozen=True)

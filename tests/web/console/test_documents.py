@@ -148,7 +148,7 @@ class TestQueryBar:
         page = client.get("/collections/birds?filter={_id: ObjectId('57e193d7a9cc81b4027498b5')}&limit=2")
 
         assert (
-            "/collections/birds/integration/api?operation=readwithquery&query="
+            "/collections/birds/integration/api?operation=readwithquery&body="
             "%7B%22query%22%3A%7B%22_id%22%3A%7B%22%24oid%22%3A%2257e193d7a9cc81b4027498b5%22%7D%7D%2C%22limit%22%3A2%7D"
         ) in links(page)
 

@@ -29,6 +29,22 @@ form?.addEventListener("formdata", (event) => {
   for (const [name, value] of [...event.formData]) if (value === "") event.formData.delete(name);
 });
 
+// An answer that takes long is said to be on its way.
+form?.addEventListener("submit", () => {
+  const results = document.querySelector("#results .count, #results h2");
+  setTimeout(() => results?.replaceChildren(element("span", { class: "loading" }, "Finding …")), 400);
+});
+
+// Where the style alone does not make a field grow with its text.
+if (!CSS.supports("field-sizing", "content")) {
+  for (const field of document.querySelectorAll("textarea.growing")) {
+    const grow = () => { field.rows = Math.min(Math.max(field.value.split("\n").length, field.dataset.rows), 40); };
+    field.dataset.rows = field.rows;
+    field.addEventListener("input", grow);
+    grow();
+  }
+}
+
 // A menu closes when the person turns elsewhere.
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
