@@ -7,14 +7,15 @@ where it listens, and the administrator's token lies beside it.  Data goes to st
 
 from __future__ import annotations
 
+import difflib
 import json
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -36,6 +37,8 @@ from connectome.stores import Find, open_store
 
 if TYPE_CHECKING:
     from connectome.remote import RemoteService
+
+_Name = TypeVar("_Name", bound=str)
 
 # The most special class that an error is an instance of decides.
 EXIT_CODES: Final[dict[type[BaseException], int]] = {
@@ -252,6 +255,52 @@ def rotate(id: str, role: Role, data: Path | None) -> None:
     """Replace one credential of the collection ID; the old one stops at once."""
     with _administration(data) as service:
         click.echo(service.rotate(id, role))
+
+
+@main.command()
+@click.argument("id", metavar="COLLECTION")
+@click.argument("operation")
+@click.option("--lang", default="curl", help="The language; 'list' says which there are.  [default: curl]")
+@click.option("--body", metavar="JSON", help="What to send; made from the collection's documents where not given.")
+@click.option("--auth", default="url", help="Where the credential goes: url or header.  [default: url]")
+@_data
+def snippet(id: str, operation: str, lang: str, body: str | None, auth: str, data: Path | None) -> None:
+    """Print code that calls an OPERATION of a COLLECTION."""
+    from connectome.web import examples, snippets
+    from connectome.web.api import OPERATIONS
+
+    if lang == "list":
+        width = max(map(len, snippets.LANGUAGES))
+        for name, spoken in snippets.LANGUAGES.items():
+            click.echo(f"{name:{width}}  {spoken.family}, {spoken.title}")
+        return
+    called = OPERATIONS[_one_of("the operation", operation, OPERATIONS)]
+    language = _one_of("--lang", lang, snippets.LANGUAGES)
+    place = _one_of("--auth", auth, snippets.AUTHS)
+    if body is not None and called.body is None:
+        raise ConfigurationError(f"{operation} takes no body, and --body gives one")
+    with _administration(data) as service:
+        described = service.describe(id)
+        if body is None:
+            documents = service.first_documents(id, examples.SAMPLE)
+            sent = examples.body(operation, documents, described["schema"])
+        else:
+            sent = snippets.typed(body)
+        settings = Settings.from_environ(data=data)
+        base = f"http://{settings.host}:{settings.port}" if isinstance(service, Service) else service.url
+    credential = described["credentials"][called.role]
+    request = snippets.to_operation(base, id, called.method, operation, credential, auth=place, body=sent)
+    click.echo(snippets.render(language, request), nl=False)
+
+
+def _one_of(what: str, given: str, among: Iterable[_Name]) -> _Name:
+    names = list(among)
+    for name in names:
+        if given == name:
+            return name
+    nearest = difflib.get_close_matches(given, names, n=1)
+    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    raise ConfigurationError(f"{what} is one of {', '.join(names)}, not {given!r}{hint}")
 
 
 @main.command()

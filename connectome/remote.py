@@ -54,6 +54,11 @@ class RemoteService:
         # The server is on this machine: a proxy of the environment has no business in between.
         self._opener = build_opener(ProxyHandler({}))
 
+    @property
+    def url(self) -> str:
+        """Where the server listens."""
+        return self._url
+
     def collections(self) -> list[dict[str, Any]]:
         """As ``Service.collections``."""
         described: list[dict[str, Any]] = self._call("GET", "")
@@ -79,6 +84,14 @@ class RemoteService:
     def rotate(self, collection: str, role: Role) -> str:
         """As ``Service.rotate``."""
         return str(self._call("POST", f"/{quote(collection, safe='')}/credentials/{role}")[role])
+
+    def first_documents(self, collection: str, count: int) -> list[Document]:
+        """As ``Service.first_documents``."""
+        credential = self.describe(collection)["credentials"]["read"]
+        path = f"/collection/readwithquery/-/{quote(collection, safe='')}"
+        content = self._exchange("POST", path, json.dumps({"limit": count}).encode(), credential)
+        documents: list[Document] = extjson.loads(content)
+        return documents
 
     def import_documents(self, collection: str, documents: Sequence[Document]) -> int:
         """As ``Service.import_documents``."""
@@ -106,11 +119,16 @@ class RemoteService:
             raise StoreFailed(f"the server at {self._url} is no Connectome: {error}") from None
 
     def _send(self, method: str, path: str, body: bytes = b"", *, mimetype: str = "application/json") -> bytes:
+        return self._exchange(method, f"/-/admin{path}", body, self._token, mimetype=mimetype)
+
+    def _exchange(
+        self, method: str, path: str, body: bytes, token: str, *, mimetype: str = "application/json"
+    ) -> bytes:
         request = Request(
-            f"{self._url}/-/admin{path}",
+            self._url + path,
             data=body or None,
             method=method,
-            headers={"Authorization": f"Bearer {self._token}", "Content-Type": mimetype},
+            headers={"Authorization": f"Bearer {token}", "Content-Type": mimetype},
         )
         try:
             with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as response:

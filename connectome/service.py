@@ -170,6 +170,15 @@ class Service:
         """
         return self._entry(collection).collection
 
+    def first_documents(self, collection: str, count: int) -> list[Document]:
+        """
+        The first documents of a collection, up to ``count``; they are shared and never to be changed.
+
+        Raises:
+            NoSuchCollection: There is none of this name.
+        """
+        return list(self.collection(collection).find(Find(limit=count)))
+
     def __contains__(self, collection: object) -> bool:
         """Whether there is a collection of this id."""
         return collection in self._entries

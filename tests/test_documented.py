@@ -23,6 +23,7 @@ from connectome.service import Service
 from connectome.stores import open_store
 from connectome.web import create_app
 from connectome.web.problems import STATUS
+from connectome.web.snippets import LANGUAGES
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -32,6 +33,7 @@ PAGES = [
     "docs/configuration.md",
     "docs/console.md",
     "docs/durability.md",
+    "docs/integration.md",
     "docs/query-language.md",
 ]
 URL = "http://127.0.0.1:8000"
@@ -170,7 +172,7 @@ def run_in_order(name, directory, url):
 
 @pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="the pages use bash and curl")
 class TestCommands:
-    @pytest.mark.parametrize("name", ["README.md", "docs/api.md"])
+    @pytest.mark.parametrize("name", ["README.md", "docs/api.md", "docs/integration.md"])
     def test_each_prints_what_the_page_shows(self, name, tmp_path):
         """Typed one after another, the commands of a page print what stands below them."""
         with served(tmp_path) as (_, url):
@@ -357,6 +359,18 @@ class TestReference:
             for example in re.findall(r"`([^`]+)`", row["example"]):
                 with pytest.raises(ConnectomeError):
                     extjson.loads(example)
+
+
+class TestLanguages:
+    def test_each_has_a_row(self):
+        """Every language of snippets stands in the table, marked where its snippets are not executed."""
+        described = {row["`--lang`"]: row for row in rows(section("docs/integration.md", "Languages"))}
+
+        assert list(described) == [f"`{name}`" for name in LANGUAGES]
+        for name, language in LANGUAGES.items():
+            row = described[f"`{name}`"]
+            assert row["needs"].strip("`") == language.needs
+            assert row["language"].endswith("†") is not language.executed
 
 
 class TestLinks:

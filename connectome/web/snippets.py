@@ -19,6 +19,9 @@ from typing import Any, Final, Literal, get_args
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from connectome import extjson, relaxed
+from connectome.errors import InvalidJSON
+
 Auth = Literal["url", "header"]
 AUTHS: Final[tuple[Auth, ...]] = get_args(Auth)
 
@@ -62,6 +65,20 @@ def to_operation(
     in_path, token = (credential, "") if auth == "url" else ("-", credential)
     url = f"{base}/collection/{operation}/{in_path}/{collection}"
     return Request(method, url, body, token, documents=operation.startswith("read"))
+
+
+def typed(text: str) -> Any:
+    """
+    A body as a person typed it: JSON as it stands; what is in the shell's syntax as the Extended JSON that it means.
+
+    Raises:
+        InvalidJSON: With the place in the text; also where it is JSON that the API does not take.
+    """
+    value = relaxed.loads(text)
+    try:
+        return extjson.loads(text, extended=False)
+    except InvalidJSON:
+        return extjson.to_json(value, mode="stored")
 
 
 def render(language: str, request: Request) -> str:
@@ -248,23 +265,24 @@ class Notation:
     trailing: bool = True
 
 
-def write(value: Any, notation: Notation, *, depth: int = 0, taken: int = 0) -> str:
+def write(value: Any, notation: Notation, *, width: int = _WIDTH, depth: int = 0, taken: int = 0) -> str:
     """
     A value as a literal: what fits on a line stands on one, what does not has a line for each entry.
 
     Args:
+        width: How many columns a line has.
         depth: How often the line is indented on which the literal begins.
         taken: How many columns of it are taken.
     """
     line = _on_one_line(value, notation)
-    if len(line) + taken <= _WIDTH or not isinstance(value, dict | list) or not value:
+    if len(line) + taken <= width or not isinstance(value, dict | list) or not value:
         return line
     margin = " " * (notation.indent * (depth + 1))
     names, opening, closing = _parts(value, notation)
     lines = []
     for name, each in zip(names, _values(value), strict=True):
         head = margin + name
-        lines.append(head + write(each, notation, depth=depth + 1, taken=len(head) + 1))
+        lines.append(head + write(each, notation, width=width, depth=depth + 1, taken=len(head) + 1))
     end = "," if notation.trailing else ""
     return "\n".join(
         [opening, *(line + "," for line in lines[:-1]), lines[-1] + end, margin[notation.indent :] + closing]

@@ -17,10 +17,9 @@ from flask import Blueprint, Response, jsonify, request
 from pygments.lexers import get_lexer_by_name
 from pygments.token import Token
 
-from connectome import extjson, relaxed
+from connectome import extjson
 from connectome.errors import InvalidJSON, InvalidRequest
 from connectome.query import Document
-from connectome.stores import Find
 from connectome.web import examples, snippets
 from connectome.web.api import OPERATIONS
 from connectome.web.console import rehearsal, site
@@ -48,6 +47,7 @@ _COLOURS: Final = {
 }
 # Of an answer, what is shown as an example of it.
 _MAX_ANSWER_LINES: Final = 24
+_ANSWER_WIDTH: Final = 44
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def integration(id: str) -> Response:
 def api(id: str) -> Response:
     """The API of a collection; ``operation``, ``language``, ``auth``, ``body`` and ``show`` of the URL choose."""
     described = site.service().describe(id)
-    documents = _sample(id)
+    documents = site.service().first_documents(id, examples.SAMPLE)
     asked = _asked(request.args, described, documents)
     operation = OPERATIONS[asked.operation]
     credential = described["credentials"][operation.role]
@@ -266,8 +266,8 @@ def api(id: str) -> Response:
         example=_pretty(example),
         credential=credential,
         masked=masked,
-        code=_code(described, asked, masked),
-        path=f"/collection/{asked.operation}/{masked if asked.auth == 'url' else '-'}/{id}",
+        code=_code(described, asked, masked, example if asked.fault else asked.sent),
+        path=["collection", asked.operation, masked if asked.auth == "url" else "-", id],
         shown=bool(request.args.get("show")),
         answer=answer,
         answer_body=_coloured_json(answer.body),
@@ -279,22 +279,20 @@ def api(id: str) -> Response:
 def snippet(id: str) -> Response:
     """The code for what a script of the page has read from its form, and what is wrong with the body."""
     described = site.service().describe(id)
-    asked = _asked(cast(Any, request.get_json(silent=True) or {}), described, _sample(id))
+    chosen = request.get_json(silent=True)
+    documents = site.service().first_documents(id, examples.SAMPLE)
+    asked = _asked(chosen if isinstance(chosen, dict) else {}, described, documents)
     operation = OPERATIONS[asked.operation]
     language = LANGUAGES[asked.language]
+    masked = _masked(described["credentials"][operation.role])
     return jsonify(
-        code=None if asked.fault else _code(described, asked, _masked(described["credentials"][operation.role])),
+        code=None if asked.fault else _code(described, asked, masked, asked.sent),
         sent=None if asked.sent is None else json.dumps(asked.sent, ensure_ascii=False),
         fault=asked.fault,
         needs=language.needs,
         file=language.file,
         executed=language.executed,
     )
-
-
-def _sample(id: str) -> list[Document]:
-    """The documents that examples are made from."""
-    return list(site.service().collection(id).find(Find(limit=examples.SAMPLE)))
 
 
 def _asked(chosen: Any, described: dict[str, Any], documents: list[Document]) -> Asked:
@@ -306,19 +304,19 @@ def _asked(chosen: Any, described: dict[str, Any], documents: list[Document]) ->
     text = chosen.get("body")
     if example is None:
         return Asked(operation, language, auth, "", None, None)
-    if type(text) is not str or not text.strip():
+    if type(text) is not str:
         return Asked(operation, language, auth, _pretty(example), example, None)
     try:
-        value = relaxed.loads(text)
+        sent = snippets.typed(text)
     except InvalidJSON as error:
         return Asked(operation, language, auth, text, None, fault_in(text, error))
-    sent = _as_typed(text, value)
     with rehearsal.copy(documents, described["schema"]) as copy:
         spoken = OPERATIONS[operation]
         answer = copy.ask(spoken.method, operation, _bytes(sent), role=spoken.role)
     # Other refusals depend on documents that the copy may lack, or hold already.
     if answer.status != 400:
-        return Asked(operation, language, auth, text, sent, None)
+        # What came in an address stands on one line.
+        return Asked(operation, language, auth, text if "\n" in text else _pretty(sent), sent, None)
     refusal = InvalidRequest(answer.body["detail"], pointer=answer.body.get("pointer"))
     return Asked(operation, language, auth, text, sent, fault_in(text, refusal))
 
@@ -327,15 +325,7 @@ def _choice(given: Any, among: Any) -> str:
     return given if type(given) is str and given in among else next(iter(among))
 
 
-def _as_typed(text: str, value: Any) -> Any:
-    """JSON as it was typed; what was typed in the shell's syntax as the Extended JSON that it means."""
-    try:
-        return extjson.loads(text, extended=False)
-    except InvalidJSON:
-        return extjson.to_json(value, mode="stored")
-
-
-def _code(described: dict[str, Any], asked: Asked, credential: str) -> Coloured:
+def _code(described: dict[str, Any], asked: Asked, credential: str, body: Any) -> Coloured:
     """The snippet, coloured."""
     operation = OPERATIONS[asked.operation]
     text = snippets.render(
@@ -347,7 +337,7 @@ def _code(described: dict[str, Any], asked: Asked, credential: str) -> Coloured:
             asked.operation,
             credential,
             auth=asked.auth,
-            body=asked.sent,
+            body=body,
         ),
     )
     return _coloured(text, LANGUAGES[asked.language].lexer)
@@ -365,7 +355,7 @@ def _colour(kind: Any) -> str:
 
 
 def _coloured_json(value: Any) -> Coloured:
-    lines = _pretty(value).split("\n")
+    lines = snippets.write(value, snippets.JSON, width=_ANSWER_WIDTH).split("\n")
     cut = lines[:_MAX_ANSWER_LINES] + ["…"] * (len(lines) > _MAX_ANSWER_LINES)
     return _coloured("\n".join(cut), "json")
 

@@ -24,7 +24,8 @@ function draw() {
   const shown = showing.getAttribute("aria-pressed") === "true";
   const seen = (text) => (shown ? revealed(text) : text);
   code.replaceChildren(...pieces.map(([colour, text]) => (colour ? element("span", { class: colour }, seen(text)) : seen(text))));
-  path.textContent = `/collection/${operation}/${chosen().auth === "url" ? seen(mask) : "-"}/${collection}`;
+  const steps = ["collection", operation, chosen().auth === "url" ? seen(mask) : "-", collection];
+  path.replaceChildren(...steps.flatMap((step) => ["/", element("wbr"), step]));
 }
 
 /** Ask the server for the code of what is chosen; the last question wins. */
@@ -40,7 +41,7 @@ async function follow() {
       draw();
     }
     sent = answer.fault ? null : answer.sent;
-    snippet.toggleAttribute("data-stale", Boolean(answer.fault));
+    document.getElementById("stale").hidden = !answer.fault;
     document.getElementById("file").textContent = answer.file;
     const needs = document.getElementById("needs");
     needs.hidden = !answer.needs;
@@ -70,8 +71,8 @@ function blame(fault) {
     if (fault.pointer) said.push(element("p", { class: "hint" }, "At ", element("code", {}, fault.pointer)));
   }
   document.getElementById("fault").replaceChildren(...(fault ? [element("div", { class: "fault", id: "error-body", role: "alert" }, ...said)] : []));
-  body.toggleAttribute("aria-invalid", Boolean(fault));
   if (fault) body.setAttribute("aria-invalid", "true");
+  else body.removeAttribute("aria-invalid");
   body.setAttribute("aria-describedby", fault ? "body-hint error-body" : "body-hint");
 }
 
@@ -103,6 +104,8 @@ function fit() {
 let pause;
 form.addEventListener("input", (event) => {
   fit();
+  // What was asked about is not what stands there now.
+  if (asksAbout) withdraw();
   clearTimeout(pause);
   pause = setTimeout(() => { remember(); follow(); }, event.target === body ? 250 : 0);
 });
@@ -122,21 +125,25 @@ document.getElementById("reset")?.addEventListener("click", () => {
 
 // Running
 
-/** The answer of the API to this very request; with parameters of the URL where there are some. */
-async function call(parameters = "") {
+// The body of the change that waits for a yes.
+let asksAbout = null;
+
+/** The answer of the API to a body, null where there is none, with parameters of the URL where there are some. */
+async function call(content, parameters = "") {
   const inHeader = chosen().auth === "header";
   const headers = { Accept: "application/json" };
   if (inHeader) headers.Authorization = `Bearer ${credential}`;
-  if (sent !== null) headers["Content-Type"] = "application/json";
+  if (content !== null) headers["Content-Type"] = "application/json";
   const url = `/collection/${operation}/${inHeader ? "-" : encodeURIComponent(credential)}/${collection}${parameters}`;
   const begun = performance.now();
-  const response = await fetch(url, { method, headers, body: sent ?? undefined, mode: "same-origin", credentials: "omit" });
+  const response = await fetch(url, { method, headers, body: content ?? undefined, mode: "same-origin", credentials: "omit" });
   const text = await response.text();
   return { status: response.status, name: response.statusText, good: response.ok, milliseconds: performance.now() - begun, text };
 }
 
 async function run() {
   clearTimeout(pause);
+  asksAbout = null;
   result.hidden = false;
   result.replaceChildren(element("p", { class: "loading", role: "status" }, "Running …"));
   if (await follow()) {
@@ -145,9 +152,9 @@ async function run() {
     return;
   }
   try {
-    if (operation === "write" || operation === "batchwrite") propose();
-    else if (operation === "updatewithupsert" || operation === "batchdelete") rehearse(await call("?dry_run=true"));
-    else show(await call());
+    if (operation === "write" || operation === "batchwrite") propose(sent);
+    else if (operation === "updatewithupsert" || operation === "batchdelete") rehearse(sent, await call(sent, "?dry_run=true"));
+    else show(await call(sent));
   } catch {
     failed();
   }
@@ -160,46 +167,54 @@ function failed() {
 const documents = (count) => `${count} document${count === 1 ? "" : "s"}`;
 
 /** Say what would be added, and ask. */
-function propose() {
-  const count = operation === "write" ? 1 : JSON.parse(sent).length;
-  ask(`${documents(count)} would be added to ${title}. Nothing is written yet.`, `Add ${documents(count)}`, "", [tokens(sent)]);
+function propose(content) {
+  const count = operation === "write" ? 1 : JSON.parse(content).length;
+  ask(content, `${documents(count)} would be added to ${title}. Nothing is written yet.`, `Add ${documents(count)}`, "", [tokens(content)]);
 }
 
 /** Say what a change would do, from its dry run, and ask. */
-function rehearse(answer) {
+function rehearse(content, answer) {
   if (!answer.good) {
     show(answer);
     return;
   }
   const found = JSON.parse(answer.text);
-  const count = found.deletedCount ?? found.matchedCount;
   const deletes = operation === "batchdelete";
-  const created = found.upsertedId !== null && found.upsertedId !== undefined;
-  let says = `${documents(count)} would be ${deletes ? "deleted" : "changed"}. Nothing is changed yet.`;
-  if (created) says = "Nothing matches: one document would be created. Nothing is written yet.";
-  if (!count && !created) {
-    show(answer, "Nothing matches: there is nothing to do.");
+  const count = deletes ? found.deletedCount : found.modifiedCount;
+  const creates = !deletes && found.upsertedId !== null;
+  if (!count && !creates) {
+    show(answer, found.matchedCount ? "What matches is so already: nothing would change." : "Nothing matches: there is nothing to do.");
     return;
   }
-  const act = created ? "Create 1 document" : `${deletes ? "Delete" : "Change"} ${documents(count)}`;
-  // Should more match by now, nothing is changed.
-  ask(says, act, `?max_affected=${count}`, [head(answer, "Dry run"), tokens(answer.text)], deletes);
+  const says = creates
+    ? "Nothing matches: 1 document would be created. Nothing is written yet."
+    : `${documents(count)} would be ${deletes ? "deleted" : "changed"}. Nothing is changed yet.`;
+  const act = creates ? "Create 1 document" : `${deletes ? "Delete" : "Change"} ${documents(count)}`;
+  // Should more match by then, nothing is changed.
+  ask(content, says, act, `?max_affected=${creates ? 1 : count}`, [head(answer, "Dry run"), tokens(answer.text)], deletes);
 }
 
-function ask(says, act, parameters, shown, danger = false) {
+function ask(content, says, act, parameters, shown, danger = false) {
+  asksAbout = content;
   const confirm = element("button", { class: `button ${danger ? "danger" : ""} primary`, type: "button" }, act);
   const cancel = element("button", { class: "button quiet", type: "button" }, "Cancel");
   confirm.addEventListener("click", async () => {
     confirm.disabled = true;
+    asksAbout = null;
     try {
-      show(await call(parameters));
+      show(await call(content, parameters));
     } catch {
       failed();
     }
   });
-  cancel.addEventListener("click", () => { result.hidden = true; document.getElementById("run").focus(); });
+  cancel.addEventListener("click", () => { withdraw(); document.getElementById("run").focus(); });
   result.replaceChildren(element("p", { role: "status" }, says), element("div", { class: "row" }, confirm, cancel), ...shown);
   result.focus();
+}
+
+function withdraw() {
+  asksAbout = null;
+  result.hidden = true;
 }
 
 function show(answer, says = "") {
