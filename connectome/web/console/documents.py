@@ -61,14 +61,17 @@ def page(id: str) -> Response:
     total = 0
     started = time.perf_counter()
     if query.find:
+        blamed = "filter"
         try:
             with deadline(site.settings().max_time_seconds):
-                total = _length(collection, query.find)
+                total = _length(collection, query.find, described["count"])
                 if total:
                     found = list(collection.find(queries.one_page(query, query.find, total)))
+                blamed = "project"
                 shown = [query.find.projection(document) for document in found]
         except RequestError as error:
-            query.faults["filter"] = queries.fault_in(query.texts["filter"], error)
+            query.blame(blamed, error)
+            found = shown = []
     seconds = time.perf_counter() - started
     if query.find and query.find.filter.source and not total and described["count"] and not query.faults:
         suspects = _suspects(collection, query.find.filter)
@@ -99,9 +102,10 @@ def page(id: str) -> Response:
     )
 
 
-def _length(collection: Collection, find: Find) -> int:
-    """How many documents the answer to a question holds."""
-    count = max(0, collection.count(find.filter) - find.skip)
+def _length(collection: Collection, find: Find, everything: int | None) -> int:
+    """How many documents the answer to a question holds; ``everything`` is how many there are, where that is known."""
+    matching = collection.count(find.filter) if find.filter.source or everything is None else everything
+    count = max(0, matching - find.skip)
     return min(count, find.limit) if find.limit else count
 
 
@@ -355,6 +359,10 @@ def delete_matching(id: str) -> Response:
     return _matching(id, "delete")
 
 
+# Where the API has what the fields of the form hold.
+_WITHIN: Final = {"filter": "/search query", "update": "/data"}
+
+
 def _matching(id: str, act: str) -> Response:
     form = _form() if request.method == "POST" else dict(request.args)
     texts = {"filter": form.get("filter", "").strip(), "update": form.get("update", "").strip()}
@@ -382,7 +390,7 @@ def _matching(id: str, act: str) -> Response:
         return _matching_page(id, 422, {**state, "refused": which})
     except (QueryError, UpdateError) as error:
         name = "update" if isinstance(error, UpdateError) else "filter"
-        faults[name] = queries.fault_in(texts[name], error)
+        faults[name] = queries.fault_in(texts[name], error, within=_WITHIN[name])
         return _matching_page(id, 400, state)
     if not runs:
         return _matching_page(
@@ -425,7 +433,7 @@ def _compiled(texts: dict[str, str], name: str, compile: Any, faults: dict[str, 
             raise InvalidRequest(f"expected an object, not {relaxed.preview(source)}")
         compiled = compile(source)
     except RequestError as error:
-        faults[name] = queries.fault_in(texts[name], error)
+        faults[name] = queries.fault_in(texts[name], error, within=_WITHIN[name])
         return None
     texts[name] = relaxed.dumps(source)
     return compiled

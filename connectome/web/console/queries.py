@@ -17,8 +17,8 @@ from connectome.errors import ConnectomeError, InvalidJSON, InvalidRequest, Requ
 from connectome.query import Filter, Projection, Sort
 from connectome.stores import Collection, Find
 
-# What the bar has, in the order of its fields; "project" is called as in the API.
-FIELDS: Final = ("filter", "project", "sort", "skip", "limit")
+# What the bar has, in the order of its fields; and where the API has it.
+FIELDS: Final = {"filter": "/query", "project": "/project", "sort": "/sort", "skip": "/skip", "limit": "/limit"}
 PAGE_SIZES: Final = (25, 50, 100, 200)
 VIEWS: Final = ("table", "json")
 _MAX_NUMBER: Final = 2**53
@@ -62,6 +62,10 @@ class Query:
     def is_narrowed(self) -> bool:
         """Whether anything was asked beyond all documents."""
         return any(self.texts.values())
+
+    def blame(self, name: str, error: ConnectomeError) -> None:
+        """Say of a field that it is what an error is about."""
+        self.faults[name] = fault_in(self.texts[name], error, within=FIELDS[name])
 
     def address(self, base: str, **changes: Any) -> str:
         """The address of this question under a path, with other values for some of its parts; None drops one."""
@@ -126,7 +130,7 @@ def _part(query: Query, name: str, compile: Any, shapes: Any) -> Any:
             raise InvalidRequest(f"the {name} is an object such as {_EXAMPLES[name]}, not {relaxed.preview(source)}")
         compiled = compile(source)
     except RequestError as error:
-        query.faults[name] = fault_in(text, error)
+        query.blame(name, error)
         return None
     query.texts[name] = relaxed.dumps(source) if source else ""
     return compiled
@@ -151,13 +155,14 @@ def _whole(query: Query, name: str) -> int:
     return int(text)
 
 
-def fault_in(text: str, error: ConnectomeError) -> Fault:
-    """What is wrong, with its place in the text that was typed."""
+def fault_in(text: str, error: ConnectomeError, *, within: str = "") -> Fault:
+    """What is wrong, with its place in the text that was typed; ``within`` is where the API has what the text says."""
     place = error.place if isinstance(error, InvalidJSON) else None
-    if place is None and error.pointer:
+    if place is None and error.pointer and text:
         place = relaxed.place(text, error.pointer)
+    pointer = within + error.pointer if error.pointer else None
     if place is None:
-        return Fault(error.detail, error.pointer or None)
+        return Fault(error.detail, pointer)
     line, column = place
     blamed = text.split("\n")[line - 1]
     start = max(0, column - 1 - 40)
@@ -165,7 +170,7 @@ def fault_in(text: str, error: ConnectomeError) -> Fault:
     end = word.end() if word else column
     return Fault(
         error.detail,
-        error.pointer or None,
+        pointer,
         ("…" if start else "") + blamed[start : column - 1],
         blamed[column - 1 : end] or " ",
         blamed[end : end + 40],

@@ -73,11 +73,11 @@ class TestQueryBar:
     @pytest.mark.parametrize(
         ("query", "detail", "marked", "pointer"),
         [
-            ({"filter": "{mass: {$gtt: 5}}"}, "unknown operator: $gtt; did you mean $gt?", "$gtt", "/mass/$gtt"),
+            ({"filter": "{mass: {$gtt: 5}}"}, "unknown operator: $gtt; did you mean $gt?", "$gtt", "/query/mass/$gtt"),
             ({"filter": "{mass: Wren}"}, "line 1, column 8: expected a value, not Wren", "Wren", None),
             ({"filter": "[]"}, "the filter is an object such as {year: {$gte: 2000}}, not []", None, None),
-            ({"sort": "{mass: 2}"}, "", "mass", "/mass"),
-            ({"project": "{mass: 1, name: 0}"}, "", "name", "/name"),
+            ({"sort": "{mass: 2}"}, "", "mass", "/sort/mass"),
+            ({"project": "{mass: 1, name: 0}"}, "", "name", "/project/name"),
             ({"limit": "-1"}, 'expected a whole number that is not negative, not "-1"', None, None),
         ],
     )
@@ -93,6 +93,20 @@ class TestQueryBar:
             assert f"At <code>{pointer}</code>" in page.text
         ((name, typed),) = query.items()
         assert field(page, name) == typed
+
+    @pytest.mark.parametrize(
+        ("query", "field_"),
+        [
+            ({"filter": "{$expr: {$divide: ['$mass', 0]}}"}, "filter"),
+            ({"project": "{x: {$divide: ['$mass', 0]}}"}, "project"),
+        ],
+    )
+    def test_an_error_of_a_document_is_that_of_the_field_that_met_it(self, client, birds, query, field_):
+        """What can be seen with a document alone is refused with the page, too."""
+        page = client.get("/collections/birds", query_string=query)
+
+        assert page.status_code == 400
+        assert f'id="error-{field_}"' in page.text
 
     def test_the_answer_comes_in_pages(self, client, service):
         """The address says which; skip and limit are the query's own."""
