@@ -79,7 +79,7 @@ class TestEveryPage:
 
             expect(page.locator("main h1")).to_be_visible()
             assert page.url == console_server.url + path
-            assert page.locator(".scripted:visible").count() == 0
+            expect(page.locator(".scripted:visible")).to_have_count(0)
 
 
 class TestFrame:
@@ -269,6 +269,7 @@ class TestSettings:
 class TestActivity:
     def test_is_live(self, page, made, console_server):
         """What happens while the page is open appears on it, and what was unfolded stays so."""
+        page.clock.install()
         page.goto(f"/collections/{made}/activity")
         page.get_by_text("As a table").click()
         before = int(page.locator(".figures dd").first.inner_text())
@@ -276,18 +277,23 @@ class TestActivity:
         requests.get(f"{console_server.url}/collection/read/{read}/{made}", timeout=30)
 
         page.get_by_role("heading", name="Activity").click()
-        expect(page.locator(".figures dd").first).to_have_text(str(before + 1), timeout=15_000)
+        page.clock.fast_forward(5000)
+        expect(page.locator(".figures dd").first).to_have_text(str(before + 1))
         expect(page.get_by_role("region", name="Requests per minute")).to_be_visible()
 
     def test_can_be_held(self, page):
-        """Without Live the page stays as it is."""
+        """Without Live the server is not asked any more."""
+        page.clock.install()
         page.goto("/activity")
-        page.get_by_label("Live").uncheck()
         asked = []
         page.on("request", lambda request: asked.append(request.url))
-        page.wait_for_timeout(5000)
+        with page.expect_request("**/activity"):
+            page.clock.fast_forward(5000)
+        page.get_by_label("Live").uncheck()
+        page.clock.fast_forward(60_000)
+        page.evaluate("fetch('/-/console/icon.svg')")
 
-        assert asked == []
+        assert len(asked) == 2  # while it was live, and this one
 
     def test_the_chart_has_a_bar(self, page):
         """Of the last minutes there is a bar with a height."""
