@@ -286,14 +286,14 @@ class TestActivity:
         page.clock.install()
         page.goto("/activity")
         asked = []
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: asked.append(request.url.removeprefix(page.url)))
         with page.expect_request("**/activity"):
             page.clock.fast_forward(5000)
         page.get_by_label("Live").uncheck()
         page.clock.fast_forward(60_000)
         page.evaluate("fetch('/-/console/icon.svg')")
 
-        assert len(asked) == 2  # while it was live, and this one
+        assert asked.count("") == 1
 
     def test_the_chart_has_a_bar(self, page):
         """Of the last minutes there is a bar with a height."""
