@@ -100,7 +100,7 @@ def _cells(document: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
 
 
 def cell_text(value: Any) -> str:
-    """A value as the text of a cell: of a typed value such as an ObjectId only the operand, where that is a string itself."""
+    """A value as the text of a cell: of a typed value such as an ObjectId only the operand, where that is a string."""
     if value is None:
         return ""
     if type(value) is datetime:

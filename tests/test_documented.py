@@ -326,7 +326,7 @@ class TestLanguage:
 
 class TestReference:
     def test_each_route_is_described(self, tmp_path):
-        """Every route of the application stands in the reference, or among the pages of the console, with its method."""
+        """Every route of the application stands in a reference, the API's or the console's, with its method."""
         store = open_store(tmp_path)
         service = Service(store)
         try:
