@@ -26,6 +26,7 @@ from connectome.service import Service
 from connectome.stores import Find, open_store
 from connectome.stores.files import Disk
 from connectome.stores.journal import JournalFiles, Recovery
+from connectome.web.snippets import LANGUAGES
 
 ROOT = Path(__file__).parent.parent
 FILMS = [
@@ -831,6 +832,73 @@ class TestImport:
             ended = connectome("import", "films", file, "--data", data)
 
         assert ended == Ended(0, "", "created films\nimported 1 document into films\n")
+
+
+class TestSnippet:
+    def test_the_request_is_made_from_the_documents(self, place, id, write):
+        """With the real credential; what is printed is code and nothing else."""
+        place("import", id, write("films.json", json.dumps(FILMS)))
+
+        ended = place("snippet", id, "updatewithupsert", "--lang", "python-requests")
+
+        assert (ended.code, ended.stderr) == (0, "")
+        assert f"/collection/updatewithupsert/{place.credentials(id)['write']}/{id}" in ended.stdout
+        assert '"search query": {"title": "Movie ABC"}' in ended.stdout
+        assert '"data": {"$inc": {"amount": 1}}' in ended.stdout
+
+    def test_without_a_language_it_is_for_a_shell(self, place, id):
+        """Ready to be pasted where the command was typed."""
+        place("create", id)
+
+        printed = place("snippet", id, "batchdelete", "--auth", "header", "--body", "{title: 'foo'}").stdout
+
+        assert printed.endswith(
+            f"/collection/batchdelete/-/{id}' \\\n"
+            f"  -H 'Authorization: Bearer {place.credentials(id)['write']}' \\\n"
+            "  -H 'Content-Type: application/json' \\\n"
+            """  -d '{"title": "foo"}'\n"""
+        )
+
+    def test_the_address_is_that_of_the_server(self, data):
+        """Of the one that runs; where none does, of the one that would."""
+        connectome("create", "films", "--data", data)
+        alone = connectome("snippet", "films", "read", "--data", data, env={"CONNECTOME_PORT": "8123"})
+        with serve(data) as server:
+            beside = connectome("snippet", "films", "read", "--data", data)
+
+        assert "'http://127.0.0.1:8123/collection/read/" in alone.stdout
+        assert f"'{server.url}/collection/read/" in beside.stdout
+
+    def test_the_languages_can_be_listed(self, place, id):
+        """Each with what people call it."""
+        place("create", id)
+
+        lines = place("snippet", id, "read", "--lang", "list").stdout.splitlines()
+
+        assert [line.split()[0] for line in lines] == list(LANGUAGES)
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "line"),
+        [
+            (("raed",), 2, "the operation is one of readwithquery, read, .*; did you mean read[?]"),
+            (("read", "--lang", "rubi"), 2, "--lang is one of curl, .*; did you mean ruby[?]"),
+            (("read", "--auth", "body"), 2, "--auth is one of url, header, not 'body'"),
+            (("read", "--body", "{}"), 2, "read takes no body, and --body gives one"),
+            (("write", "--body", "{"), 4, "line 1, column 2: .*"),
+        ],
+    )
+    def test_what_cannot_be_is_refused(self, place, id, arguments, code, line):
+        """With what could be, and what was meant."""
+        place("create", id)
+
+        came, said = refused(place("snippet", id, *arguments))
+
+        assert came == code
+        assert re.fullmatch(line, said)
+
+    def test_a_collection_that_is_not_there_is_refused(self, place):
+        """As by every command."""
+        assert refused(place("snippet", "nothing", "read")) == (1, "there is no collection 'nothing'")
 
 
 class TestThroughTheServer:
