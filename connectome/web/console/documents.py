@@ -247,6 +247,10 @@ def change_document(id: str) -> Response:
     if relaxed.dumps(after) == relaxed.dumps(before):
         return _editor(id, 200, notice="Nothing has changed yet.", **state)
 
+    # The filter compares as the language does, to which 1 is 1.0; here a type that changed is a change, too.
+    current = _found(id, before["_id"])
+    if current is None or values.digest(current) != state["digest"]:
+        return _conflict(id, current, state)
     keeps = form.get("step") == "save"
     modify = Modify(_unchanged(before), Update([{"$replaceWith": {"$literal": after}}]), multi=False)
     try:
@@ -257,16 +261,15 @@ def change_document(id: str) -> Response:
     except RequestError as error:
         return _editor(id, 400, fault=queries.fault_in(state["text"], error), **state)
     if not modified.matched:
-        return _conflict(id, before, state)
+        return _conflict(id, _found(id, before["_id"]), state)
     if not keeps:
         return _editor(id, 200, diff=values.difference(original, state["text"]), ready=True, **state)
     site.flash(f"Saved the document {relaxed.preview(before['_id'])}")
     return site.see(_back(id, form))
 
 
-def _conflict(id: str, before: Document, state: dict[str, Any]) -> Response:
+def _conflict(id: str, current: Document | None, state: dict[str, Any]) -> Response:
     """Somebody else changed, or deleted, the document after it was read: show what, and let the person decide."""
-    current = next(site.service().collection(id).find(Find(_by_id(before["_id"]))), None)
     if current is None:
         return _editor(id, 409, gone=True, **state)
     theirs = _opened(current)
@@ -320,7 +323,7 @@ def delete(id: str) -> Response:
     """Delete one document as it was shown, and offer it back."""
     form = _form()
     collection = site.service().collection(id)
-    before = next(collection.find(Find(_by_id(_identity(form.get("_id", ""))))), None)
+    before = _found(id, _identity(form.get("_id", "")))
     if before is None:
         site.flash("The document was already deleted", "note")
         return site.see(_back(id, form))
@@ -572,8 +575,9 @@ def _identity(text: str) -> Any:
     return relaxed.loads(text)
 
 
-def _by_id(identity: Any) -> Filter:
-    return Filter({"_id": {"$eq": identity}})
+def _found(id: str, identity: Any) -> Document | None:
+    """The document of this ``_id``; None where there is none."""
+    return next(site.service().collection(id).find(Find(Filter({"_id": {"$eq": identity}}))), None)
 
 
 def _unchanged(document: Document) -> Filter:
@@ -582,7 +586,7 @@ def _unchanged(document: Document) -> Filter:
 
 
 def _existing(id: str, identity: Any) -> Document:
-    found = next(site.service().collection(id).find(Find(_by_id(identity))), None)
+    found = _found(id, identity)
     if found is None:
         raise NoMatch(f"there is no document with the _id {relaxed.preview(identity)}")
     return found

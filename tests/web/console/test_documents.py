@@ -16,6 +16,7 @@ from connectome.query import Filter, Update
 from connectome.service import Service
 from connectome.stores import Find, Modify
 from connectome.web.console import queries, values
+from connectome.web.console.deleted import MAX_KEPT, Bin
 from tests.strategies import canonical
 
 BIRDS = [
@@ -351,6 +352,13 @@ class TestEditing:
 
         assert everything(birds)[1] == {"_id": 2, "name": "Robin redbreast", "mass": 18}
 
+    def test_a_type_that_changed_is_a_change(self, client, birds):
+        """Though 9 and 9.0 are equal, nobody's 9.0 is overwritten unseen."""
+        page = client.get("/collections/birds/document?_id=1")
+        birds.update(Modify(Filter({"_id": 1}), Update([{"$set": {"mass": 9.0}}])))
+
+        assert edit(client, page, "{_id: 1, name: 'Wren', mass: 9}", "save").status_code == 409
+
     def test_a_document_that_was_deleted_between_is_said_to_be(self, client, birds):
         """The text is not lost."""
         page = client.get("/collections/birds/document?_id=2")
@@ -443,6 +451,18 @@ class TestDeleting:
         self.delete(client, BIRDS[0])
 
         assert "already deleted" in text_of(client.get(self.delete(client, BIRDS[0]).location))
+
+
+class TestBin:
+    def test_only_the_last_deletions_are_kept(self):
+        """Each under a name of its own, and for its collection alone."""
+        kept = Bin()
+
+        names = [kept.keep("birds", {"_id": number}) for number in range(MAX_KEPT + 1)]
+
+        assert kept.get("birds", names[0]) is None
+        assert kept.get("birds", names[1]) == {"_id": 1}
+        assert kept.get("movies", names[1]) is None
 
 
 class TestManyAtOnce:
