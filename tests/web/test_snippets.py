@@ -18,7 +18,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 SCALARS = (
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 )
-VALUES = st.recursive(SCALARS | TEXT, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=20)
+VALUES = st.recursive(SCALARS | TEXT, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=8)
 BODIES = st.dictionaries(TEXT, VALUES) | st.lists(st.dictionaries(TEXT, VALUES))
 URL = "http://127.0.0.1:8000/collection/write/cw_1/movies"
 
@@ -28,13 +28,13 @@ def code(language, body=None, method="POST", token=""):
 
 
 class TestLiterals:
-    @settings(deadline=None)
+    @settings(deadline=None, max_examples=40)
     @given(BODIES)
     def test_json_says_the_body(self, body):
         """JSON text reads back as the body, in its order, with its kinds of numbers."""
         assert json.dumps(json.loads(write(body, snippets.JSON))) == json.dumps(body)
 
-    @settings(deadline=None)
+    @settings(deadline=None, max_examples=40)
     @given(BODIES)
     def test_a_python_literal_says_the_body(self, body):
         """A literal of Python is the body."""
