@@ -44,7 +44,7 @@ _ESCAPED: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "
 _REGEX: Final = re.compile(r"/(?![*/])((?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+)/(\w*)")
 # What would reorder the line that it stands in, or not be seen at all, is written as an escape.
 _INVISIBLE: Final = re.compile("[\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-# An array of scalars that is no longer than this stays on one line.
+# An array or object of scalars that is no longer than this stays on one line.
 _LINE: Final = 80
 # JSON's own limit counts levels of the value; here the parentheses of a wrapper and its objects may come on top.
 _MAX_DEPTH: Final = extjson.MAX_DEPTH + 2
@@ -86,7 +86,7 @@ def place(text: str, pointer: str) -> tuple[int, int]:
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
     """
-    Write a value in the shell's syntax: on one line, or with each member, and each array of scalars, on its own.
+    Write a value in the shell's syntax: on one line, or with each member on its own, small ones of scalars whole.
 
     ``loads`` reads it back as the same value, down to the type of every number.  Characters that cannot be seen, or
     that turn the direction of text, are written as escapes.
@@ -465,7 +465,8 @@ def _written(value: Any, indent: int | None, newline: str) -> Iterator[str]:
     if type(value) not in (dict, list):
         yield _scalar(value)
         return
-    if newline and type(value) is list and (line := _one_line(value)):
+    # Not the whole: a document is read field by field, however few it has.
+    if (len(newline) > 1 or (newline and type(value) is list)) and (line := _one_line(value)):
         yield line
         return
     opening, closing = "{}" if type(value) is dict else "[]"
@@ -480,12 +481,13 @@ def _written(value: Any, indent: int | None, newline: str) -> Iterator[str]:
     yield newline + closing if value else opening + closing
 
 
-def _one_line(elements: list[Any]) -> str:
-    """An array of a few scalars; empty where its elements need lines of their own."""
-    if len(elements) > _LINE // 2 or any(type(each) in (dict, list) for each in elements):
+def _one_line(value: Any) -> str:
+    """An array or object of a few scalars; empty where its members need lines of their own."""
+    members = value.values() if type(value) is dict else value
+    if len(value) > _LINE // 2 or any(type(each) in (dict, list) for each in members):
         return ""
-    line = f"[{', '.join(map(_scalar, elements))}]"
-    return line if len(line) <= _LINE else ""
+    line = preview(value, limit=_LINE)
+    return "" if line.endswith("…") else line
 
 
 def _key(key: str) -> str:

@@ -217,10 +217,13 @@ class TestWriting:
         assert relaxed.dumps(value) == text
 
     def test_with_an_indent_every_member_has_its_line(self):
-        """The form of the editor."""
-        assert relaxed.dumps({"a": [1, {"b": {}}], "c": [], "d": [1, 2]}, indent=2) == (
-            "{\n  a: [\n    1,\n    {\n      b: {}\n    }\n  ],\n  c: [],\n  d: [1, 2]\n}"
+        """The form of the editor: what holds a few scalars alone stays whole, but for the document itself."""
+        assert relaxed.dumps({"a": [1, {"b": {}}], "c": [], "d": {"e": [1, 2], "f": {"g": 3}}}, indent=2) == (
+            "{\n  a: [\n    1,\n    {\n      b: {}\n    }\n  ],\n  c: [],\n"
+            "  d: {\n    e: [1, 2],\n    f: {g: 3}\n  }\n}"
         )
+        assert relaxed.dumps({"a": 1}, indent=2) == "{\n  a: 1\n}"
+        assert relaxed.dumps({"a": ["x" * 80]}, indent=2).count("\n") == 4
 
     def test_a_preview_is_the_start_of_it(self):
         """At most as long as the limit; what is short is whole."""

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.conftest import Administrator
-from tests.web.console.conftest import TOKEN
+from tests.web.console.conftest import TOKEN, watched
 
 BIRDS = [
     {"_id": 1, "name": "Wren", "mass": 9, "seen": {"$date": "2024-05-01T00:00:00Z"}},
@@ -234,6 +234,30 @@ class TestSchema:
         expect(page.get_by_text("The schema is enforced")).to_be_visible()
         page.get_by_role("button", name="Lift it").click()
         expect(page.get_by_text("The schema is lifted")).to_be_visible()
+
+
+class TestWithoutScript:
+    def test_everything_is_done_by_forms_and_links(self, browser, console_server, path, birds):
+        """Find, sort, filter by a value, edit, delete, undo."""
+        with watched(browser, console_server.url, java_script_enabled=False) as page:
+            page.goto(path)
+            page.get_by_label("Filter").fill("{mass: {$gt: 10}}")
+            page.get_by_role("button", name="Find").click()
+            page.locator("#grid th a", has_text="name").click()
+            assert names(page) == ["Robin", "Rook"]
+
+            page.get_by_role("link", name="Rook").click()
+            page.get_by_role("link", name="Open document 1").click()
+            editor = page.get_by_label("Edit")
+            editor.fill(editor.input_value().replace("460", "461"))
+            page.get_by_role("button", name="Review changes").click()
+            page.get_by_role("button", name="Save").click()
+            assert [each["mass"] for each in birds.documents] == [9, 18, 461]
+
+            page.goto(path + "?view=json")
+            page.get_by_role("button", name="Delete").first.click()
+            page.get_by_role("button", name="Undo").click()
+            assert len(birds.documents) == 3
 
 
 class TestEveryPage:
