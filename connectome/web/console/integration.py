@@ -237,7 +237,8 @@ def api(id: str) -> Response:
     asked = _asked(request.args, described, documents)
     operation = OPERATIONS[asked.operation]
     credential = described["credentials"][operation.role]
-    masked = credential if request.args.get("show") else _masked(credential)
+    shown = bool(request.args.get("show"))
+    masked = credential if shown else _masked(credential)
     example = examples.body(asked.operation, documents, described["schema"])
     with rehearsal.copy(documents, described["schema"]) as copy:
         answer = copy.ask(operation.method, asked.operation, _bytes(example), role=operation.role)
@@ -265,10 +266,10 @@ def api(id: str) -> Response:
         language=LANGUAGES[asked.language],
         example=_pretty(example),
         credential=credential,
-        masked=masked,
+        mask=_masked(credential),
         code=_code(described, asked, masked, example if asked.fault else asked.sent),
         path=["collection", asked.operation, masked if asked.auth == "url" else "-", id],
-        shown=bool(request.args.get("show")),
+        shown=shown,
         answer=answer,
         answer_body=_coloured_json(answer.body),
         refused=refused,

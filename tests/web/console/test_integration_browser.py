@@ -89,6 +89,17 @@ class TestCode:
         page.get_by_role("button", name="Hide credential").click()
         expect(code).not_to_contain_text(films.read_credential)
 
+    def test_what_an_address_shows_can_be_hidden(self, page: Page, films):
+        """An address made without a script may ask for the credential; with one, it is masked and copied as ever."""
+        opened(page, films, show="1")
+        expect(page.locator("#code")).to_contain_text(films.read_credential)
+
+        page.get_by_role("button", name="Hide credential").click()
+
+        expect(page.locator("#code")).to_contain_text("cr_••••••••••••")
+        page.get_by_role("button", name="Copy the code").click()
+        assert films.read_credential in copied(page)
+
     def test_the_credential_moves_into_a_header(self, page: Page, films):
         """The path then has a hyphen in its place."""
         opened(page, films)
@@ -229,6 +240,8 @@ class TestRun:
         page.get_by_label("Request body").fill("{}")
 
         expect(page.locator("#result")).to_be_hidden()
+        expect(page).to_have_url(re.compile("body="))
+        expect(page.locator("#snippet")).not_to_have_attribute("aria-busy", "true")
         assert len(films.documents) == 4
 
     def test_a_refusal_is_shown(self, page: Page, films):

@@ -276,6 +276,9 @@ if (kept && !asked.has("language") && [...language.options].some((each) => each.
   language.value = kept;
   remember();
   follow();
+} else if (asked.has("show")) {
+  // The code came with the credential; what a script keeps has the mask.
+  follow();
 } else if (asked.has("language")) {
   remember();
 }
