@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from bson import Decimal128, Int64, ObjectId
 from bson.datetime_ms import DatetimeMS
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectome import extjson, inference
@@ -87,6 +87,7 @@ class TestCharts:
         assert [bar for bar in bars(made) if bar[1] or len(made) < 5] == found
         assert len(made) <= inference.BINS + 1
 
+    @settings(deadline=None)
     @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
     def test_every_number_is_in_one_bar(self, numbers):
         """Whatever the doubles are, down to the smallest and up to the largest."""
@@ -112,6 +113,7 @@ class TestCharts:
 
         assert [bar for bar in bars(made) if bar[1] or len(made) < 5] == found
 
+    @settings(deadline=None)
     @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(ms(1, 1, 1), ms(9999, 12, 30)), min_size=1))
     def test_every_date_with_a_name_is_in_one_bar(self, dates):
         """What no calendar names is left out, and nothing else."""
@@ -167,6 +169,7 @@ class TestProposedSchema:
             },
         }
 
+    @settings(deadline=None)
     @given(st.lists(documents, max_size=4))
     def test_every_document_that_it_was_made_of_satisfies_it(self, sampled):
         """Whatever types and shapes there are, the proposal can be enforced at once."""

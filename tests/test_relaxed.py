@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from bson import Binary, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connectome import extjson, relaxed
@@ -69,6 +69,7 @@ class TestReading:
         """Everything that the shell takes for a value, and both forms of JSON."""
         assert canonical(relaxed.loads(text)) == canonical(value)
 
+    @settings(deadline=None)
     @given(values)
     def test_extended_json_means_here_what_it_means_there(self, value):
         """Whatever extjson writes, in either form, this reads as the same value."""
@@ -151,6 +152,7 @@ class TestRefusing:
 
         assert (error.pointer, error.place) == ("/a/0/b/$oid", (1, 19))
 
+    @settings(deadline=None)
     @given(st.text(alphabet="{}[]():,'\"/\\*ab1.-+$ \nOI", max_size=12))
     @example("'\\")
     @example("/")
@@ -230,12 +232,14 @@ class TestWriting:
         assert relaxed.preview({"a": [1, 2]}) == "{a: [1, 2]}"
         assert relaxed.preview(["x" * 100, 1], limit=6) == '["xxx…'
 
+    @settings(deadline=None)
     @given(values, st.sampled_from([None, 0, 2]))
     @example({"a": Regex("a]/[/]\\]", "i")}, None)
     def test_what_is_written_is_read_back(self, value, indent):
         """Down to the type of every number and the order of every field."""
         assert canonical(relaxed.loads(relaxed.dumps(value, indent=indent))) == canonical(value)
 
+    @settings(deadline=None)
     @given(st.text())
     def test_any_text_is_read_back(self, text):
         """As a value, as a key, and as a pattern."""

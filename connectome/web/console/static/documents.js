@@ -29,11 +29,19 @@ form?.addEventListener("formdata", (event) => {
   for (const [name, value] of [...event.formData]) if (value === "") event.formData.delete(name);
 });
 
-// An answer that takes long is said to be on its way.
-form?.addEventListener("submit", () => {
-  const results = document.querySelector("#results .count, #results h2");
-  setTimeout(() => results?.replaceChildren(element("span", { class: "loading" }, "Finding …")), 400);
-});
+// An answer that takes long is said to be on its way; who comes back to this page finds it as it was.
+const results = document.querySelector("#results .count, #results h2");
+if (results) {
+  const shown = [...results.childNodes];
+  let waiting;
+  form?.addEventListener("submit", () => {
+    waiting = setTimeout(() => results.replaceChildren(element("span", { class: "loading" }, "Finding …")), 400);
+  });
+  addEventListener("pagehide", () => {
+    clearTimeout(waiting);
+    results.replaceChildren(...shown);
+  });
+}
 
 // Where the style alone does not make a field grow with its text.
 if (!CSS.supports("field-sizing", "content")) {
