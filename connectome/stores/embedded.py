@@ -2,9 +2,9 @@
 Collections in TinyDB files beside the program: queries are evaluated here, writes happen as a whole or not at all.
 
 A collection is one file, ``<id>.json``, in TinyDB's own format: plain TinyDB reads it once the server has stopped;
-``journal`` keeps what was written since.  Its documents live in memory and are never changed in place.  A write is
+``journal`` keeps what was written since.  Its documents live in memory as ``Rows``, which never change.  A write is
 evaluated against what is pending, goes to the journal with all others that wait, and is published when it is there: a
-reader works on a snapshot, waits for nobody, and sees each write wholly or not at all.
+reader works on the rows of one moment, waits for nobody, and sees each write wholly or not at all.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ from connectome.errors import (
     at,
 )
 from connectome.extjson import preview
-from connectome.query import Document, Filter, Value, sort_key
-from connectome.query.values import SortKey
+from connectome.query import Document, Filter, Value
 from connectome.schemas import Schema
 from connectome.stores import files
 from connectome.stores.base import (
@@ -55,11 +54,15 @@ from connectome.stores.base import (
     identified,
 )
 from connectome.stores.files import Disk, Files
+from connectome.stores.indexes import Paths, index_key
 from connectome.stores.journal import Durability, JournaledStorage, JournalFiles, Record, Recovery, Tables
+from connectome.stores.questions import Selection, answer, demanded_identities, select
+from connectome.stores.rows import Rows
 
 _log = logging.getLogger(__name__)
 
-Rows = dict[int, Document]
+# Documents by their numbers in the file.
+Numbered = dict[int, Document]
 
 SYNC_SECONDS: Final = 1.0
 _BACKOFF_SECONDS: Final = 30.0
@@ -67,10 +70,15 @@ _BACKOFF_SECONDS: Final = 30.0
 
 @dataclass
 class _Waiting:
-    """A write that waits for the journal: what it changes, its record, and how it ended."""
+    """
+    A write that waits for the journal, and how it ended.
 
-    put: Mapping[int, Document]
-    removed: Sequence[int]
+    rows: what there is after it.
+    numbers: by the key of each ``_id`` that it made or removed, the number of its document, or None.
+    """
+
+    rows: Rows
+    numbers: Mapping[Any, int | None]
     record: Record
     line: bytes
     done: bool = False
@@ -107,13 +115,14 @@ class LiveTable(Table):
         self._checkpoint_soon = checkpoint_soon
         # Tables that somebody else keeps in the same file stay in it.
         self._others = {name: table for name, table in tables.items() if name != self.name}
-        self.pending = _rows(
+        numbered = _numbered(
             storage.name if storage else "", tables.get(self.name, {}), adopted=bool(storage and storage.adopted)
         )
-        self.number_of: dict[SortKey, int] = {}
-        self._published: Rows = dict(self.pending)
-        self._snapshot: tuple[Document, ...] | None = None
-        self._last = max(self.pending, default=0)
+        self.pending = self._published = Rows.of(numbered)
+        # The number of each published document, by the key of its _id; and what is pending, None where it is removed.
+        self._numbers = {index_key(document["_id"]): number for number, document in numbered.items()}
+        self._pending_numbers: dict[Any, int | None] = {}
+        self._last = max(numbered, default=0)
         self._seq, self._crc = (storage.state.seq, storage.state.prev) if storage else (0, 0)
         self._buffer: list[_Waiting] = []
         # The last of those that are being written just now.
@@ -123,7 +132,6 @@ class LiveTable(Table):
         self._publishing = threading.Lock()
         self._checkpointing = threading.Lock()
         self._not_before = 0.0
-        self._find_numbers()
         if storage:
             storage.begin(lambda: self._tables(self._published))
 
@@ -131,15 +139,20 @@ class LiveTable(Table):
         stored = {str(number): extjson.to_json(row, mode="stored") for number, row in rows.items()}
         return {self.name: stored, **self._others}
 
-    def _find_numbers(self) -> None:
-        self.number_of = {sort_key(document["_id"]): number for number, document in self.pending.items()}
+    @property
+    def rows(self) -> Rows:
+        """What is published."""
+        return self._published
 
-    def documents(self) -> tuple[Document, ...]:
-        """What is published, in natural order: the same tuple until something else is."""
+    def published(self, keys: Iterable[Any]) -> tuple[Rows, list[int]]:
+        """What is published, and the numbers of those documents in it whose ``_id`` has one of the keys."""
         with self._publishing:
-            if self._snapshot is None:
-                self._snapshot = tuple(self._published.values())
-            return self._snapshot
+            return self._published, [self._numbers[key] for key in keys if key in self._numbers]
+
+    def pending_numbers(self, keys: Iterable[Any]) -> list[int]:
+        """The numbers of those pending documents whose ``_id`` has one of the keys; for whoever is ``writing``."""
+        numbers = (self._pending_numbers.get(key, self._numbers.get(key)) for key in keys)
+        return [number for number in numbers if number is not None]
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -149,11 +162,11 @@ class LiveTable(Table):
                 self._files.require_working()
             yield
 
-    def numbered(self, documents: Iterable[Document]) -> Rows:
+    def numbered(self, documents: Iterable[Document]) -> Numbered:
         """New rows for documents that are not in the table."""
-        rows = dict(enumerate(documents, self._last + 1))
-        self._last = max(rows, default=self._last)
-        return rows
+        fresh = dict(enumerate(documents, self._last + 1))
+        self._last += len(fresh)
+        return fresh
 
     def change(self, put: Mapping[int, Document], removed: Sequence[int] = ()) -> _Waiting:
         """Put rows and remove others, as one change that is pending until it is kept."""
@@ -163,14 +176,16 @@ class LiveTable(Table):
         record = Record(self._seq + 1, self._crc, durable, payload)
         line = record.line() if self._files else b"00000000"
         record = Record(record.seq, record.prev, record.durable, None, int(line[:8], 16))
-        waiting = _Waiting(put, removed, record, line)
-        self._seq, self._crc = record.seq, record.crc
+        numbers: dict[Any, int | None] = {}
         for number in removed:
-            del self.number_of[sort_key(self.pending.pop(number)["_id"])]
-        for number, document in put.items():
-            if number not in self.pending:
-                self.number_of[sort_key(document["_id"])] = number
-            self.pending[number] = document
+            if document := self.pending.get(number):
+                numbers[index_key(document["_id"])] = None
+        numbers.update((index_key(document["_id"]), number) for number, document in put.items())
+        waiting = _Waiting(self.pending.changed(put, removed), numbers, record, line)
+        self._seq, self._crc = record.seq, record.crc
+        self.pending = waiting.rows
+        with self._publishing:
+            self._pending_numbers.update(numbers)
         self._buffer.append(waiting)
         return waiting
 
@@ -204,11 +219,15 @@ class LiveTable(Table):
             self._give_up(batch, error)
             return
         with self._publishing:
+            self._published = batch[-1].rows
             for each in batch:
-                for number in each.removed:
-                    del self._published[number]
-                self._published.update(each.put)
-            self._snapshot = None
+                for key, number in each.numbers.items():
+                    if number is None:
+                        self._numbers.pop(key, None)
+                    else:
+                        self._numbers[key] = number
+                    if self._pending_numbers.get(key) == number:
+                        self._pending_numbers.pop(key, None)
         for each in batch:
             each.done = True
         self._flushed = None
@@ -220,9 +239,10 @@ class LiveTable(Table):
             for each in [*batch, *self._buffer]:
                 each.done, each.error = True, error
             self._buffer, self._flushed = [], None
-            self.pending = dict(self._published)
+            self.pending = self._published
             self._seq, self._crc = self._files.state.seq, self._files.state.prev
-            self._find_numbers()
+            with self._publishing:
+                self._pending_numbers.clear()
 
     @property
     def latest(self) -> _Waiting | None:
@@ -254,8 +274,7 @@ class LiveTable(Table):
             self._not_before = time.monotonic() + _BACKOFF_SECONDS
             with self._flushing:
                 meta = self._files.start_journal()
-                with self._publishing:
-                    rows = dict(self._published)
+                rows = self._published
             self._files.checkpoint(meta, self._tables(rows))
             self._not_before = 0.0
 
@@ -276,10 +295,10 @@ class LiveTable(Table):
         return self._files.file_bytes + self._files.journal_bytes if self._files else 0
 
 
-def _rows(file: str, table: Mapping[str, Any], *, adopted: bool) -> Rows:
+def _numbered(file: str, table: Mapping[str, Any], *, adopted: bool) -> Numbered:
     """The documents of a table as it stands in its file; one that was edited may hold documents without an ``_id``."""
-    rows: Rows = {}
-    identities: set[SortKey] = set()
+    rows: Numbered = {}
+    identities: set[Any] = set()
     for number, row in table.items():
         where = f"{file}, row {number!r}"
         if not (number.isdecimal() and number.isascii()):
@@ -292,7 +311,7 @@ def _rows(file: str, table: Mapping[str, Any], *, adopted: bool) -> Rows:
             document = extjson.from_json(row)
         except InvalidJSON as error:
             raise CollectionDamaged(f"{where}, at {error.pointer}: {error.detail}") from None
-        identity = sort_key(document["_id"])
+        identity = index_key(document["_id"])
         if identity in identities:
             raise CollectionDamaged(f"{where}: its _id, {preview(document['_id'])}, is in the file already")
         identities.add(identity)
@@ -306,6 +325,7 @@ class EmbeddedCollection:
     def __init__(self, table: LiveTable, schema: Schema | None = None) -> None:
         self._schema = schema
         self._table = table
+        self._paths = Paths()
 
     @property
     def size(self) -> int:
@@ -313,27 +333,34 @@ class EmbeddedCollection:
 
     def set_schema(self, schema: Schema | None, *, satisfied: bool = False) -> None:
         with self._table.writing():
-            for document in self._table.pending.values() if schema and not satisfied else ():
+            for document in self._table.pending if schema and not satisfied else ():
                 _require(schema, document)
             self._schema = schema
 
     def find(self, find: Find) -> Iterator[Document]:
-        documents = find.filter.select(self._table.documents())
-        stop = find.skip + find.limit if find.limit else None
-        if find.sort.source:
-            documents = find.sort(documents, limit=stop or 0)
-        return map(find.projection, documents[find.skip : stop])
+        return map(find.projection, self._found(find).documents())
 
     def encoded(self, find: Find) -> Iterator[bytes]:
-        return (extjson.dumps(document).encode() for document in self.find(find))
+        found = self._found(find)
+        if not find.projection.source:
+            return iter(found.texts())
+        return (extjson.dumps(find.projection(document)).encode() for document in found.documents())
 
     def explain(self, find: Find) -> Explanation:
         started = time.perf_counter()
-        examined, returned = len(self._table.documents()), len(list(self.find(find)))
-        return Explanation("COLLSCAN", None, examined, returned, time.perf_counter() - started)
+        found = self._found(find)
+        return Explanation(found.stage, found.path, found.examined, len(found), time.perf_counter() - started)
+
+    def _found(self, find: Find) -> Selection:
+        """The documents that a question asks for, projection apart."""
+        keys = demanded_identities(find.filter)
+        if keys is None:
+            return answer(self._table.rows, find, self._paths)
+        rows, numbers = self._table.published(keys)
+        return answer(rows, find, self._paths, numbers)
 
     def count(self, filter: Filter) -> int:
-        return len(filter.select(self._table.documents()))
+        return len(self._found(Find(filter)))
 
     def insert_one(self, document: Document) -> Value:
         return self._insert([((), document)])[0]
@@ -351,13 +378,13 @@ class EmbeddedCollection:
     def _admitted(self, placed: Sequence[tuple[tuple[int, ...], Document]]) -> list[Document]:
         """New documents as they will be kept, each given with its place in the request; or the first refusal."""
         admitted: list[Document] = []
-        keys: set[SortKey] = set()
+        keys: set[Any] = set()
         failures: list[Failure] = []
         for place, document in placed:
             with at(*place):
                 document = identified(document)
-                key = sort_key(document["_id"])
-                if key in self._table.number_of or key in keys:
+                key = index_key(document["_id"])
+                if key in keys or self._table.pending_numbers((key,)):
                     raise DuplicateKey(f"_id {preview(document['_id'])} is taken", pointer="/_id")
             admitted.append(document)
             keys.add(key)
@@ -378,16 +405,20 @@ class EmbeddedCollection:
         self._table.keep(waiting)
         return modified
 
-    def _evaluated(self, modify: Modify) -> tuple[Rows, Modified]:
+    def _matched(self, filter: Filter, *, stop: int = 0) -> Selection:
+        """What a change is about: the documents that match now, those included that are not published yet."""
+        keys = demanded_identities(filter)
+        numbers = None if keys is None else self._table.pending_numbers(keys)
+        return select(self._table.pending, filter, self._paths, numbers=numbers, stop=stop)
+
+    def _evaluated(self, modify: Modify) -> tuple[Numbered, Modified]:
         """What an update puts, and what it says of it."""
-        matches = modify.filter.matches
-        found = (row for row in self._table.pending.items() if matches(row[1]))
-        chosen = list(found if modify.multi else islice(found, 1))
+        chosen = list(self._matched(modify.filter, stop=0 if modify.multi else 1).numbered())
         if not chosen and modify.upsert:
             document = self._upserted(modify)
             return self._table.numbered([document]), Modified(0, 0, upserted=document, examples=[(None, document)])
 
-        changed: Rows = {}
+        changed: Numbered = {}
         examples: list[Example] = []
         for number, document in chosen:
             after = modify.update.apply(document, modify.filter)
@@ -408,8 +439,7 @@ class EmbeddedCollection:
 
     def delete_many(self, filter: Filter, guard: Guard = NO_GUARD) -> Deleted:
         with self._table.writing():
-            matches = filter.matches
-            removed = {number: document for number, document in self._table.pending.items() if matches(document)}
+            removed = dict(self._matched(filter).numbered())
             guard.check(len(removed))
             waiting = self._table.change({}, list(removed)) if removed and not guard.dry_run else self._table.latest
         self._table.keep(waiting)

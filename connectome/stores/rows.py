@@ -1,0 +1,247 @@
+"""
+The documents of a collection in memory: what never changes, so that readers wait for nobody.
+
+``Rows`` is one state of a collection: a tuple of segments of up to 1,024 documents.  A write makes new rows that share
+all segments but those it touches.  A segment keeps, beside its documents, what was derived from them when it was first
+asked for: the column of a path, its index, the encoded document.  Whatever form documents are kept in is known here and
+nowhere else.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import compress
+from typing import Final
+
+from connectome import extjson
+from connectome.query import Document
+from connectome.query.paths import column_value
+from connectome.stores.indexes import Column
+
+SEGMENT: Final = 1_024
+# New documents gather in a last segment of up to this many: what a single insertion copies.
+_TAIL: Final = 64
+# A segment is packed when more than one in so many of its documents is deleted.
+_DELETED: Final = 4
+
+_column_value = lru_cache(1_024)(lambda path: column_value(tuple(path.split("."))))
+
+
+class Segment:
+    """
+    Some documents in a row.
+
+    numbers: their numbers in the file, ascending; documents: by position, deleted ones included.
+    deleted: the positions of those that are not there any more.
+    columns: of paths that were asked for.
+    """
+
+    __slots__ = ("_texts", "columns", "deleted", "documents", "numbers")
+
+    def __init__(
+        self,
+        numbers: Sequence[int],
+        documents: Sequence[Document],
+        *,
+        deleted: frozenset[int] = frozenset(),
+        columns: dict[str, Column] | None = None,
+        texts: dict[int, bytes] | None = None,
+    ) -> None:
+        self.numbers = numbers
+        self.documents = documents
+        self.deleted = deleted
+        self.columns: dict[str, Column] = {} if columns is None else columns
+        self._texts: dict[int, bytes] = {} if texts is None else texts
+
+    def __len__(self) -> int:
+        return len(self.documents) - len(self.deleted)
+
+    def live(self, positions: Sequence[int]) -> Sequence[int]:
+        """Those of the positions whose documents are there."""
+        deleted = self.deleted
+        return [position for position in positions if position not in deleted] if deleted else positions
+
+    def positions(self) -> Sequence[int]:
+        """The positions of all documents that are there."""
+        return self.live(range(len(self.documents)))
+
+    def column(self, path: str) -> Column:
+        """The values of a plain path, by position; made at the first time, then kept."""
+        column = self.columns.get(path)
+        if column is None:
+            column = self.columns[path] = Column(list(map(_column_value(path), self.documents)))
+        return column
+
+    def text(self, position: int) -> bytes:
+        """A document as relaxed JSON in UTF-8; made at the first time, then kept."""
+        text = self._texts.get(position)
+        if text is None:
+            text = self._texts[position] = extjson.dumps(self.documents[position]).encode()
+        return text
+
+    @property
+    def text_bytes(self) -> int:
+        """About how much memory the encoded documents take."""
+        return sum(map(len, list(self._texts.values()))) + 100 * len(self._texts)
+
+    def forget_texts(self) -> None:
+        """Let go of the encoded documents."""
+        self._texts = {}
+
+    def with_documents(self, put: Mapping[int, Document]) -> Segment:
+        """The segment with other documents at some positions; columns in which nothing changed are shared."""
+        documents = list(self.documents)
+        texts = dict(self._texts)
+        for position, document in put.items():
+            documents[position] = document
+            texts.pop(position, None)
+        columns = {
+            path: column.with_values({position: _column_value(path)(document) for position, document in put.items()})
+            for path, column in list(self.columns.items())
+        }
+        return Segment(self.numbers, documents, deleted=self.deleted, columns=columns, texts=texts)
+
+    def without(self, positions: Iterable[int]) -> Segment:
+        """The segment without some of its documents; packed where it would hold too many that are deleted."""
+        deleted = self.deleted.union(positions)
+        rest = Segment(self.numbers, self.documents, deleted=deleted, columns=self.columns, texts=self._texts)
+        return rest if len(deleted) * _DELETED <= len(self.documents) else rest.packed()
+
+    def packed(self) -> Segment:
+        """The segment without a trace of what is deleted."""
+        if not self.deleted:
+            return self
+        kept = [position not in self.deleted for position in range(len(self.documents))]
+        return Segment(
+            array("q", compress(self.numbers, kept)),
+            list(compress(self.documents, kept)),
+            columns={path: Column(list(compress(column.values, kept))) for path, column in list(self.columns.items())},
+        )
+
+    def followed_by(self, other: Segment) -> Segment:
+        """Two segments as one."""
+        one, two = self.packed(), other.packed()
+        return Segment(
+            array("q", [*one.numbers, *two.numbers]),
+            [*one.documents, *two.documents],
+            columns={
+                path: Column([*column.values, *two.column(path).values]) for path, column in list(one.columns.items())
+            },
+        )
+
+
+class Rows:
+    """
+    All documents of a collection, in natural order, at one moment.
+
+    Args:
+        segments: None of them empty, numbers ascending from one to the next.
+    """
+
+    __slots__ = ("_firsts", "_length", "segments")
+
+    def __init__(self, segments: Sequence[Segment] = ()) -> None:
+        self.segments = segments
+        self._firsts = [segment.numbers[0] for segment in segments]
+        self._length = sum(map(len, segments))
+
+    @classmethod
+    def of(cls, numbered: Mapping[int, Document], *, size: int = SEGMENT) -> Rows:
+        """The rows for documents by their numbers, whatever the order in which these come."""
+        numbers = sorted(numbered)
+        return cls(
+            [
+                Segment(array("q", chunk), [numbered[number] for number in chunk])
+                for chunk in (numbers[start : start + size] for start in range(0, len(numbers), size))
+            ]
+        )
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Document]:
+        """The documents, in natural order."""
+        for _, document in self.items():
+            yield document
+
+    def items(self) -> Iterator[tuple[int, Document]]:
+        """Each number with its document, in natural order."""
+        for segment in self.segments:
+            for position in segment.positions():
+                yield segment.numbers[position], segment.documents[position]
+
+    def place(self, number: int) -> tuple[int, int] | None:
+        """Where the document of this number is: of which segment, at which position; None where there is none."""
+        index = bisect_right(self._firsts, number) - 1
+        if index < 0:
+            return None
+        segment = self.segments[index]
+        position = bisect_left(segment.numbers, number)
+        if position == len(segment.numbers) or segment.numbers[position] != number or position in segment.deleted:
+            return None
+        return index, position
+
+    def get(self, number: int) -> Document | None:
+        """The document of this number."""
+        place = self.place(number)
+        return self.segments[place[0]].documents[place[1]] if place else None
+
+    def changed(self, put: Mapping[int, Document], removed: Sequence[int] = ()) -> Rows:
+        """
+        The rows after a write.
+
+        Args:
+            put: Documents in the place of others, or, with numbers beyond all others and ascending, new ones.
+            removed: The numbers of documents that are there, and are not put.
+        """
+        replaced: dict[int, dict[int, Document]] = {}
+        deleted: dict[int, list[int]] = {}
+        added: dict[int, Document] = {}
+        for number, document in put.items():
+            if place := self.place(number):
+                replaced.setdefault(place[0], {})[place[1]] = document
+            else:
+                added[number] = document
+        for number in removed:
+            if place := self.place(number):
+                deleted.setdefault(place[0], []).append(place[1])
+        segments = list(self.segments)
+        for index, documents in replaced.items():
+            segments[index] = segments[index].with_documents(documents)
+        for index, positions in deleted.items():
+            segments[index] = segments[index].without(positions)
+        if deleted:
+            segments = _tidy(segments)
+        if added:
+            _append(segments, added)
+        return Rows(segments)
+
+
+def _tidy(segments: Sequence[Segment]) -> list[Segment]:
+    """Segments without empty ones, and with small neighbours made one."""
+    tidy: list[Segment] = []
+    for segment in segments:
+        if not len(segment):
+            continue
+        if tidy and len(tidy[-1]) + len(segment) <= SEGMENT // 4:
+            tidy[-1] = tidy[-1].followed_by(segment)
+        else:
+            tidy.append(segment)
+    return tidy
+
+
+def _append(segments: list[Segment], added: Mapping[int, Document]) -> None:
+    """Put new documents behind the others: into the last segment while it is small, else into new ones."""
+    tail = segments[-1] if segments else None
+    if tail and len(tail.documents) + len(added) <= _TAIL:
+        segments[-1] = Segment(
+            array("q", [*tail.numbers, *added]), [*tail.documents, *added.values()], deleted=tail.deleted
+        )
+        return
+    while len(segments) > 1 and len(segments[-2]) + len(segments[-1]) <= SEGMENT:
+        last = segments.pop()
+        segments[-1] = segments[-1].followed_by(last)
+    segments += Rows.of(added).segments
