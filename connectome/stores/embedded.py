@@ -55,7 +55,16 @@ from connectome.stores.base import (
 )
 from connectome.stores.files import Disk, Files
 from connectome.stores.indexes import Paths, index_key
-from connectome.stores.journal import Durability, JournaledStorage, JournalFiles, Record, Recovery, Tables
+from connectome.stores.journal import (
+    Content,
+    Durability,
+    JournaledStorage,
+    JournalFiles,
+    Recovery,
+    Tables,
+    change,
+    line,
+)
 from connectome.stores.questions import Selection, answer, demanded_identities, select
 from connectome.stores.rows import Rows
 
@@ -74,12 +83,13 @@ class _Waiting:
     A write that waits for the journal, and how it ended.
 
     rows: what there is after it.
+    seq, line: the record, as it stands in the journal.
     numbers: by the key of each ``_id`` that it made or removed, the number of its document, or None.
     """
 
     rows: Rows
     numbers: Mapping[Any, int | None]
-    record: Record
+    seq: int
     line: bytes
     done: bool = False
     error: StoreError | None = None
@@ -133,11 +143,10 @@ class LiveTable(Table):
         self._checkpointing = threading.Lock()
         self._not_before = 0.0
         if storage:
-            storage.begin(lambda: self._tables(self._published))
+            storage.begin(lambda: self._content(self._published))
 
-    def _tables(self, rows: Rows) -> Tables:
-        stored = {str(number): extjson.to_json(row, mode="stored") for number, row in rows.items()}
-        return {self.name: stored, **self._others}
+    def _content(self, rows: Rows) -> Content:
+        return Content(_stored(rows.items()), self._others)
 
     @property
     def rows(self) -> Rows:
@@ -170,19 +179,17 @@ class LiveTable(Table):
 
     def change(self, put: Mapping[int, Document], removed: Sequence[int] = ()) -> _Waiting:
         """Put rows and remove others, as one change that is pending until it is kept."""
-        stored = {str(number): extjson.to_json(document, mode="stored") for number, document in put.items()}
-        payload = {"put": stored, **({"del": list(removed)} if removed else {})}
-        durable = self._files.durable if self._files else self._seq
-        record = Record(self._seq + 1, self._crc, durable, payload)
-        line = record.line() if self._files else b"00000000"
-        record = Record(record.seq, record.prev, record.durable, None, int(line[:8], 16))
+        self._seq += 1
+        record = b""
+        if self._files:
+            record = line(self._seq, self._crc, self._files.durable, change(_stored(put.items()), removed))
+            self._crc = int(record[:8], 16)
         numbers: dict[Any, int | None] = {}
         for number in removed:
             if document := self.pending.get(number):
                 numbers[index_key(document["_id"])] = None
         numbers.update((index_key(document["_id"]), number) for number, document in put.items())
-        waiting = _Waiting(self.pending.changed(put, removed), numbers, record, line)
-        self._seq, self._crc = record.seq, record.crc
+        waiting = _Waiting(self.pending.changed(put, removed), numbers, self._seq, record)
         self.pending = waiting.rows
         with self._publishing:
             self._pending_numbers.update(numbers)
@@ -214,7 +221,7 @@ class LiveTable(Table):
             self._flushed = batch[-1]
         try:
             if self._files:
-                self._files.commit([each.line for each in batch], batch[-1].record)
+                self._files.commit([each.line for each in batch], batch[-1].seq)
         except StoreError as error:
             self._give_up(batch, error)
             return
@@ -275,7 +282,7 @@ class LiveTable(Table):
             with self._flushing:
                 meta = self._files.start_journal()
                 rows = self._published
-            self._files.checkpoint(meta, self._tables(rows))
+            self._files.checkpoint(meta, self._content(rows))
             self._not_before = 0.0
 
     def close(self) -> None:
@@ -293,6 +300,10 @@ class LiveTable(Table):
     def size(self) -> int:
         """Bytes in the data file and its journal."""
         return self._files.file_bytes + self._files.journal_bytes if self._files else 0
+
+
+def _stored(documents: Iterable[tuple[int, Document]]) -> Iterator[tuple[int, bytes]]:
+    return ((number, extjson.dumps(document, mode="stored").encode()) for number, document in documents)
 
 
 def _numbered(file: str, table: Mapping[str, Any], *, adopted: bool) -> Numbered:

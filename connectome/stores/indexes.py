@@ -51,13 +51,13 @@ class Column:
     """
 
     def __init__(self, values: Sequence[Value], kinds: frozenset[type] | None = None) -> None:
-        self.values = values
         self.kinds = frozenset(map(type, values)) if kinds is None else kinds
+        self.values = _shared(values) if self.kinds == {str} else values
 
     def with_values(self, changed: Mapping[int, Value]) -> Column:
         """The column with other values at some positions; itself where they are the same."""
         old = self.values
-        fresh = {position: value for position, value in changed.items() if old[position] is not value}
+        fresh = {position: value for position, value in changed.items() if not _is_same(old[position], value)}
         if not fresh:
             return self
         values = list(old)
@@ -70,6 +70,11 @@ class Column:
     def holds_many(self) -> bool:
         """Whether at some position there is more than one value."""
         return not self.kinds.isdisjoint((list, tuple))
+
+    @property
+    def is_hashed(self) -> bool:
+        """Whether the column has been asked for ``hashed``."""
+        return "hashed" in self.__dict__
 
     @cached_property
     def hashed(self) -> Mapping[Any, Sequence[int]]:
@@ -95,7 +100,7 @@ class Column:
     def bytes(self) -> int:
         """About how much memory the column and its indexes take."""
         size = 8 * len(self.values)
-        if "hashed" in self.__dict__:
+        if self.is_hashed:
             size += 120 * len(self.hashed)
         if "ordered" in self.__dict__:
             size += 12 * len(self.values)
@@ -105,6 +110,20 @@ class Column:
         """Let go of what can be made again."""
         self.__dict__.pop("hashed", None)
         self.__dict__.pop("ordered", None)
+
+
+def _is_same(one: Value, other: Value) -> bool:
+    return one is other or (type(one) is type(other) and type(one) in _SHARED and bool(one == other))
+
+
+# Types of which two equal values are as good as one.
+_SHARED: Final = frozenset({str, int, bool})
+
+
+def _shared(texts: Sequence[str]) -> Sequence[str]:
+    """The same texts; where few differ, equal ones are one object, which the processor's cache then holds."""
+    distinct = dict(zip(texts, texts, strict=True))
+    return texts if len(distinct) * 4 > len(texts) else [distinct[text] for text in texts]
 
 
 def _keys(value: Value) -> Iterator[Any]:

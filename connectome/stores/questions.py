@@ -9,10 +9,11 @@ help: one new index a question at most, so that no single question pays for many
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
-from typing import Any, Final
+from itertools import accumulate
+from typing import Any, Final, TypeVar
 
 from connectome.query import Document, Filter, Sort, Value
 from connectome.query.deadline import check
@@ -21,7 +22,9 @@ from connectome.query.paths import is_plain, parse_path
 from connectome.query.tree import At, Condition, Every, Not, Some, every
 from connectome.stores.base import Find
 from connectome.stores.indexes import Lookup, Paths, conjunction, lookups, points
-from connectome.stores.rows import Rows, Segment
+from connectome.stores.rows import Rows, Segment, picked
+
+_T = TypeVar("_T")
 
 # Some documents of a segment, by position, in order.
 Part = tuple[Segment, Sequence[int]]
@@ -40,38 +43,52 @@ class Selection:
     """
     What was found, and how.
 
-    parts: the documents.
+    parts: the documents, in natural order.
     stage, path: as ``Explanation`` has them.
     examined: how many documents were looked at.
+    order: which of the documents, counted through all parts, in which order; None for all of them as they are.
     """
 
     parts: Sequence[Part]
     stage: str
     path: str | None
     examined: int
+    order: Sequence[int] | None = None
 
     def __len__(self) -> int:
-        return sum(len(positions) for _, positions in self.parts)
+        return sum(len(positions) for _, positions in self.parts) if self.order is None else len(self.order)
 
     def numbered(self) -> Iterator[tuple[int, Document]]:
-        """The number and the document of each."""
+        """The number and the document of each, in natural order."""
         for segment, positions in self.parts:
             for position in positions:
                 yield segment.numbers[position], segment.documents[position]
 
     def documents(self) -> list[Document]:
         """The documents."""
-        found: list[Document] = []
-        for segment, positions in self.parts:
-            if len(positions) == 1:
-                found.append(segment.documents[positions[0]])
-            else:
-                found += itemgetter(*positions)(segment.documents)
-        return found
+        return self._each(lambda segment, positions: picked(segment.documents, positions))
 
     def texts(self) -> list[bytes]:
         """The documents as relaxed JSON."""
-        return [segment.text(position) for segment, positions in self.parts for position in positions]
+        return self._each(Segment.texts)
+
+    def values(self, path: str) -> list[Value]:
+        """What a plain path yields in each."""
+        return self._each(lambda segment, positions: picked(segment.column(path).values, positions))
+
+    def _each(self, of: Callable[[Segment, Sequence[int]], Sequence[_T]]) -> list[_T]:
+        if self.order is None:
+            return [each for segment, positions in self.parts for each in of(segment, positions)]
+        ends = list(accumulate(len(positions) for _, positions in self.parts))
+        if ends and len(self.order) * 4 < ends[-1]:
+            found: list[_T] = []
+            for place in self.order:
+                index = bisect_right(ends, place)
+                segment, positions = self.parts[index]
+                found += of(segment, (positions[place - ends[index]],))
+            return found
+        everything = [each for segment, positions in self.parts for each in of(segment, positions)]
+        return [everything[place] for place in self.order]
 
 
 def answer(rows: Rows, find: Find, paths: Paths, numbers: Sequence[int] | None = None) -> Selection:
@@ -82,16 +99,34 @@ def answer(rows: Rows, find: Find, paths: Paths, numbers: Sequence[int] | None =
         numbers: Those of the documents whose ``_id`` is one that the filter demands; None where it demands none.
     """
     sort, stop = find.sort, find.skip + find.limit if find.limit else 0
-    if find.sort.source or find.filter.distance:
-        found = _walked(rows, find.filter, sort, paths, stop) if numbers is None else None
-        found = found or select(rows, find.filter, paths, numbers=numbers)
-        pairs = [(segment, position) for segment, positions in found.parts for position in positions]
-        if distance := find.filter.distance:
-            pairs.sort(key=lambda pair: distance(pair[0].documents[pair[1]]))
-        parts = [(segment, (position,)) for segment, position in _in_order(pairs, sort, stop)[find.skip :]]
-        return replace(found, parts=parts)
-    found = select(rows, find.filter, paths, numbers=numbers, stop=stop)
-    return replace(found, parts=_without_first(found.parts, find.skip)) if find.skip else found
+    if not (sort.source or find.filter.distance):
+        found = select(rows, find.filter, paths, numbers=numbers, stop=stop)
+        return replace(found, parts=_without_first(found.parts, find.skip)) if find.skip else found
+    walked = _walked(rows, find.filter, sort, paths, stop) if numbers is None else None
+    found = walked or select(rows, find.filter, paths, numbers=numbers)
+    order: Sequence[int] = range(len(found))
+    if distance := find.filter.distance:
+        distances = list(map(distance, found.documents()))
+        order = sorted(order, key=distances.__getitem__)
+    if sort.natural:
+        order = order[:: sort.natural]
+    elif sort.fields:
+        order = _in_order(replace(found, order=order), sort, stop)
+    return replace(found, order=order[find.skip : stop or None])
+
+
+def _in_order(found: Selection, sort: Sort, stop: int) -> Sequence[int]:
+    """What was found as a sort has it; of equal documents that comes first which came first."""
+    order = None
+    if all(is_plain(path) for path, _ in sort.fields):
+        order = sort.order([found.values(".".join(path)) for path, _ in sort.fields], limit=stop)
+    if order is None:
+        documents = found.documents()
+        # By the object: equal documents are two.
+        place = {id(document): position for position, document in enumerate(documents)}
+        order = [place[id(document)] for document in sort(documents, limit=stop)]
+    before = found.order
+    return order if before is None or type(before) is range else [before[position] for position in order]
 
 
 def _without_first(parts: Sequence[Part], skip: int) -> list[Part]:
@@ -199,10 +234,13 @@ _InColumns = Callable[[Segment, Sequence[int] | None], Sequence[int]]
 def _in_columns(condition: Condition) -> _InColumns:
     """What finds a condition by columns; what is not about a plain path it asks of the documents that are left."""
     match condition:
-        case At(path=path, leaf=leaf) if is_plain(parse_path(path)):
-            return _leaf_in_column(path, ColumnScan(leaf))
+        case At(path=path) as at if is_plain(parse_path(path)):
+            return _leaf_in_column(at)
         case Every(of=conditions) if conditions:
-            return _narrowing([_in_columns(each) for each in sorted(conditions, key=lambda each: type(each) is not At)])
+            parted: tuple[list[_InColumns], list[_InColumns]] = ([], [])
+            for each in conjunction(condition):
+                parted[not _is_in_columns(each)].append(_in_columns(each))
+            return _narrowing(*parted)
         case Some(of=conditions):
             return _uniting([_in_columns(each) for each in conditions])
         case Not(of=inner):
@@ -215,20 +253,43 @@ def _in_columns(condition: Condition) -> _InColumns:
     ]
 
 
-def _leaf_in_column(path: str, scan: ColumnScan) -> _InColumns:
+def _leaf_in_column(at: At) -> _InColumns:
+    scan, lookup = ColumnScan(at.leaf), points(at)
+
     def found(segment: Segment, within: Sequence[int] | None) -> Sequence[int]:
-        column = segment.column(path)
+        column = segment.column(at.path)
+        if lookup and column.is_hashed:
+            met = lookup.found(column)
+            return met if within is None else sorted(set(met).intersection(within))
         return scan(column.values, column.kinds, within)
 
     return found
 
 
-def _narrowing(each: Sequence[_InColumns]) -> _InColumns:
+def _is_in_columns(condition: Condition) -> bool:
+    """Whether columns alone say if a condition is met."""
+    match condition:
+        case At(path=path):
+            return is_plain(parse_path(path))
+        case Every(of=conditions) | Some(of=conditions):
+            return all(map(_is_in_columns, conditions))
+        case Not(of=inner):
+            return _is_in_columns(inner)
+    return False
+
+
+def _narrowing(in_columns: Sequence[_InColumns], others: Sequence[_InColumns]) -> _InColumns:
+    """All of several conditions: those in columns first, in the order in which they narrow the first segment most."""
+    ordered: list[_InColumns] = []
+
     def found(segment: Segment, within: Sequence[int] | None) -> Sequence[int]:
-        for narrow in each:
-            within = narrow(segment, within)
+        if not ordered:
+            ordered.extend(sorted(in_columns, key=lambda arm: len(arm(segment, within))))
+            ordered.extend(others)
+        for arm in ordered:
+            within = arm(segment, within)
             if not within:
-                return ()
+                break
         assert within is not None
         return within
 
@@ -359,26 +420,3 @@ def _walked(rows: Rows, filter: Filter, sort: Sort, paths: Paths, stop: int) -> 
         if found:
             parts.append((segment, sorted(found)))
     return Selection(parts, "IXSCAN", path, examined)
-
-
-_Pair = tuple[Segment, int]
-
-
-def _in_order(pairs: Sequence[_Pair], sort: Sort, stop: int) -> Sequence[_Pair]:
-    """Places of documents as a sort has them; the first ``stop`` of them where it is not 0."""
-    if not sort.fields:
-        pairs = pairs[:: sort.natural or 1]
-        return pairs[:stop] if stop else pairs
-    if all(is_plain(path) for path, _ in sort.fields):
-        columns = [_values(pairs, ".".join(path)) for path, _ in sort.fields]
-        if (order := sort.order(columns, limit=stop)) is not None:
-            return [pairs[position] for position in order]
-    # By the object: equal documents are two.
-    place = {id(segment.documents[position]): (segment, position) for segment, position in pairs}
-    documents = [segment.documents[position] for segment, position in pairs]
-    return [place[id(document)] for document in sort(documents, limit=stop)]
-
-
-def _values(pairs: Sequence[_Pair], path: str) -> list[Value]:
-    columns = {id(segment): segment.column(path).values for segment, _ in dict(pairs).items()}
-    return [columns[id(segment)][position] for segment, position in pairs]

@@ -14,12 +14,15 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import compress
-from typing import Final
+from operator import itemgetter
+from typing import Any, Final, TypeVar
 
 from connectome import extjson
 from connectome.query import Document
 from connectome.query.paths import column_value
 from connectome.stores.indexes import Column
+
+_T = TypeVar("_T")
 
 SEGMENT: Final = 1_024
 # New documents gather in a last segment of up to this many: what a single insertion copies.
@@ -48,13 +51,13 @@ class Segment:
         *,
         deleted: frozenset[int] = frozenset(),
         columns: dict[str, Column] | None = None,
-        texts: dict[int, bytes] | None = None,
+        texts: list[Any] | None = None,
     ) -> None:
         self.numbers = numbers
         self.documents = documents
         self.deleted = deleted
         self.columns: dict[str, Column] = {} if columns is None else columns
-        self._texts: dict[int, bytes] = {} if texts is None else texts
+        self._texts = texts
 
     def __len__(self) -> int:
         return len(self.documents) - len(self.deleted)
@@ -75,29 +78,35 @@ class Segment:
             column = self.columns[path] = Column(list(map(_column_value(path), self.documents)))
         return column
 
-    def text(self, position: int) -> bytes:
-        """A document as relaxed JSON in UTF-8; made at the first time, then kept."""
-        text = self._texts.get(position)
-        if text is None:
-            text = self._texts[position] = extjson.dumps(self.documents[position]).encode()
-        return text
+    def texts(self, positions: Sequence[int]) -> list[bytes]:
+        """Documents as relaxed JSON in UTF-8; each is made at the first time, then kept."""
+        kept = self._texts
+        if kept is None:
+            kept = self._texts = [None] * len(self.documents)
+        texts = list(picked(kept, positions))
+        if None in texts:
+            for place, position in enumerate(positions):
+                if texts[place] is None:
+                    texts[place] = kept[position] = extjson.dumps(self.documents[position]).encode()
+        return texts
 
     @property
     def text_bytes(self) -> int:
         """About how much memory the encoded documents take."""
-        return sum(map(len, list(self._texts.values()))) + 100 * len(self._texts)
+        return sum(len(text) + 41 for text in self._texts or () if text)
 
     def forget_texts(self) -> None:
         """Let go of the encoded documents."""
-        self._texts = {}
+        self._texts = None
 
     def with_documents(self, put: Mapping[int, Document]) -> Segment:
         """The segment with other documents at some positions; columns in which nothing changed are shared."""
         documents = list(self.documents)
-        texts = dict(self._texts)
+        texts = self._texts and list(self._texts)
         for position, document in put.items():
             documents[position] = document
-            texts.pop(position, None)
+            if texts:
+                texts[position] = None
         columns = {
             path: column.with_values({position: _column_value(path)(document) for position, document in put.items()})
             for path, column in list(self.columns.items())
@@ -245,3 +254,11 @@ def _append(segments: list[Segment], added: Mapping[int, Document]) -> None:
         last = segments.pop()
         segments[-1] = segments[-1].followed_by(last)
     segments += Rows.of(added).segments
+
+
+def picked(values: Sequence[_T], positions: Sequence[int]) -> Sequence[_T]:
+    """The values at positions."""
+    if len(positions) > 1:
+        found: Sequence[_T] = itemgetter(*positions)(values)
+        return found
+    return [values[position] for position in positions]
