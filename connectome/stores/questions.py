@@ -34,8 +34,10 @@ _SELECTIVE: Final = 0.1
 # A scan lets other threads in this often, and for about as long as one of them needs to wake up.
 _SLICE_SECONDS: Final = 0.005
 _PAUSE_SECONDS: Final = 0.00005
-# How many documents a walk along an index may look at for each that it finds before a scan is the better way.
-_WALK_PATIENCE: Final = 8
+# A walk along an index is the better way where it may take, of all segments together, one in so many documents.
+_WALKED: Final = 8
+# How many documents it may look at in vain, for each that it is to find, before a scan is the better way after all.
+_PATIENCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def answer(rows: Rows, find: Find, paths: Paths, numbers: Sequence[int] | None =
         found = select(rows, find.filter, paths, numbers=numbers, stop=stop)
         return replace(found, parts=_without_first(found.parts, find.skip)) if find.skip else found
     walked = _walked(rows, find.filter, sort, paths, stop) if numbers is None else None
-    found = walked or select(rows, find.filter, paths, numbers=numbers)
+    found = select(rows, find.filter, paths, numbers=numbers) if walked is None else walked
     order: Sequence[int] = range(len(found))
     if distance := find.filter.distance:
         distances = list(map(distance, found.documents()))
@@ -164,7 +166,7 @@ def select(
     if len(rows) >= paths.worth:
         asked = _plain_paths(condition)
         paths.ask(asked)
-        if by_index := _by_index(rows, condition, paths, stop):
+        if (by_index := _by_index(rows, condition, paths, stop)) is not None:
             return by_index
         if asked and all(map(paths.has_column, asked)):
             in_columns = _in_columns(condition)
@@ -394,7 +396,7 @@ def _walked(rows: Rows, filter: Filter, sort: Sort, paths: Paths, stop: int) -> 
     descending = sort.fields[0][1]
     path = ".".join(sort.fields[0][0])
     paths.ask([path])
-    if not paths.has_column(path) or not stop or stop * len(rows.segments) * _WALK_PATIENCE > len(rows):
+    if not paths.has_column(path) or not stop or stop * len(rows.segments) * _WALKED > len(rows):
         return None
     paths.index(path)
     parts: list[Part] = []
@@ -405,17 +407,18 @@ def _walked(rows: Rows, filter: Filter, sort: Sort, paths: Paths, stop: int) -> 
         if tuple in column.kinds:
             return None
         found = []
-        patience = _WALK_PATIENCE * (stop + 1)
+        patience = _PATIENCE * (stop + 1)
         for position in column.ordered.walk(descending=descending):
             if position in segment.deleted:
                 continue
             examined += 1
-            patience -= 1
             if filter.matches(segment.documents[position]):
                 found.append(position)
                 if len(found) == stop:
                     break
-            elif patience < 0:
+                continue
+            patience -= 1
+            if not patience:
                 return None
         if found:
             parts.append((segment, sorted(found)))
