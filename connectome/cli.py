@@ -251,6 +251,27 @@ def rotate(id: str, role: Role, data: Path | None) -> None:
 
 
 @main.command()
+@click.argument("id")
+@click.option("--pin", metavar="PATH", help="Keep an index of this path, such as address.city, from now on.")
+@click.option("--unpin", metavar="PATH", help="Let the index of this path come and go as questions do.")
+@_data
+def indexes(id: str, pin: str | None, unpin: str | None, data: Path | None) -> None:
+    """List the indexes of the collection ID: path, whether it is pinned, questions that were about it, bytes."""
+    with _administration(data) as service:
+        if pin is not None:
+            service.pin(id, pin)
+        if unpin is not None:
+            service.unpin(id, unpin)
+        found = service.indexes(id)
+    width = max((len(index.path) for index in found), default=0)
+    for index in found:
+        pinned = "pinned" if index.pinned else ""
+        click.echo(f"{index.path:{width}}  {pinned:6}  {index.uses:>9}  {index.bytes:>12}")
+    if not found:
+        click.echo("no indexes: a running server makes them as questions come, and --pin keeps one", err=True)
+
+
+@main.command()
 @click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
 def check(data: Path | None) -> None:
     """Look at every file of a data directory (DATA) that no server holds, and say what is damaged, and where."""

@@ -26,6 +26,7 @@ from connectome.errors import (
 )
 from connectome.query import Document
 from connectome.service import Role
+from connectome.stores import Index
 
 # Without a byte from the server; an import of many documents is worked on for a while.
 _TIMEOUT_SECONDS: Final = 300
@@ -79,6 +80,18 @@ class RemoteService:
     def rotate(self, collection: str, role: Role) -> str:
         """As ``Service.rotate``."""
         return str(self._call("POST", f"/{quote(collection, safe='')}/credentials/{role}")[role])
+
+    def indexes(self, collection: str) -> list[Index]:
+        """As ``Service.indexes``."""
+        return [Index(**each) for each in self._call("GET", f"/{quote(collection, safe='')}/indexes")]
+
+    def pin(self, collection: str, path: str) -> Index:
+        """As ``Service.pin``."""
+        return Index(**self._call("PUT", f"/{quote(collection, safe='')}/indexes/{quote(path, safe='')}"))
+
+    def unpin(self, collection: str, path: str) -> None:
+        """As ``Service.unpin``."""
+        self._call("DELETE", f"/{quote(collection, safe='')}/indexes/{quote(path, safe='')}")
 
     def import_documents(self, collection: str, documents: Sequence[Document]) -> int:
         """As ``Service.import_documents``."""

@@ -10,6 +10,7 @@ reader works on the rows of one moment, waits for nobody, and sees each write wh
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import logging
 import threading
@@ -49,6 +50,7 @@ from connectome.stores.base import (
     Explanation,
     Find,
     Guard,
+    Index,
     Modified,
     Modify,
     identified,
@@ -75,6 +77,8 @@ Numbered = dict[int, Document]
 
 SYNC_SECONDS: Final = 1.0
 _BACKOFF_SECONDS: Final = 30.0
+# After so many questions it is looked at how much memory their columns and indexes take.
+_TRIM_EVERY: Final = 32
 
 
 @dataclass
@@ -333,10 +337,11 @@ def _numbered(file: str, table: Mapping[str, Any], *, adopted: bool) -> Numbered
 class EmbeddedCollection:
     """The documents of one collection; any number of threads may call it."""
 
-    def __init__(self, table: LiveTable, schema: Schema | None = None) -> None:
+    def __init__(self, table: LiveTable, schema: Schema | None = None, *, cache_bytes: int = 2**28) -> None:
         self._schema = schema
         self._table = table
-        self._paths = Paths()
+        self._paths = Paths(budget_bytes=cache_bytes)
+        self._asked = 0
 
     @property
     def size(self) -> int:
@@ -366,9 +371,28 @@ class EmbeddedCollection:
         """The documents that a question asks for, projection apart."""
         keys = demanded_identities(find.filter)
         if keys is None:
+            self._trim_sometimes()
             return answer(self._table.rows, find, self._paths)
         rows, numbers = self._table.published(keys)
         return answer(rows, find, self._paths, numbers)
+
+    def _trim_sometimes(self) -> None:
+        self._asked += 1
+        if self._asked % _TRIM_EVERY == 0:
+            self._table.rows.trim(self._paths)
+
+    def indexes(self) -> list[Index]:
+        sizes = self._table.rows.column_bytes()
+        pinned = self._paths.pinned
+        found = [Index(path, path in pinned, self._paths.uses(path), sizes.get(path, 0)) for path in {*sizes, *pinned}]
+        return sorted(found, key=lambda index: (not index.pinned, index.path))
+
+    def pin(self, paths: Iterable[str]) -> None:
+        wanted = frozenset(paths)
+        for path in self._paths.pinned - wanted:
+            self._paths.forget(path)
+            self._table.rows.forget(path)
+        self._paths.pinned = wanted
 
     def count(self, filter: Filter) -> int:
         return len(self._found(Find(filter)))
@@ -523,6 +547,18 @@ def _checksum(record: dict[str, Any]) -> str:
     return sha256(json.dumps(record, ensure_ascii=False).encode()).hexdigest()
 
 
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Load documents, which are no garbage, without the collector's looking through them again and again."""
+    was_working = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_working:
+            gc.enable()
+
+
 class EmbeddedStore:
     """
     A data directory: the files of each collection, and the ledgers beside them under names no collection can have.
@@ -532,6 +568,7 @@ class EmbeddedStore:
         durability: When a write is synced, see docs/durability.md; ``"memory"`` keeps no documents at all.
         checkpoint_writes, checkpoint_bytes: A journal of more records than this, or of more bytes than this and than
             its data file, is folded into the file.
+        cache_bytes: How much memory the columns, indexes and encoded documents of one collection may take.
         disk: The file system.
 
     Raises:
@@ -548,12 +585,14 @@ class EmbeddedStore:
         durability: Durability = "full",
         checkpoint_writes: int = 100_000,
         checkpoint_bytes: int = 2**20,
+        cache_bytes: int = 2**28,
         disk: Files | None = None,
     ) -> None:
         self._directory = directory
         self._durability = durability
         self._checkpoint_writes = checkpoint_writes
         self._checkpoint_bytes = checkpoint_bytes
+        self._cache_bytes = cache_bytes
         self._disk = disk or Disk()
         self._tables: dict[str, LiveTable] = {}
         with files.disk_errors(f"making the data directory {directory}"):
@@ -587,10 +626,12 @@ class EmbeddedStore:
     def collection(self, name: str, schema: Schema | None, *, new: bool = False) -> EmbeddedCollection:
         storage = None
         if self._durability != "memory":
-            storage = JournaledStorage(self._files_of(name), new=new, durability=self._durability)
-        table = LiveTable(storage, too_long=self._is_too_long, checkpoint_soon=self._checkpoint_soon)
+            with _collector_at_rest():
+                storage = JournaledStorage(self._files_of(name), new=new, durability=self._durability)
+        with _collector_at_rest():
+            table = LiveTable(storage, too_long=self._is_too_long, checkpoint_soon=self._checkpoint_soon)
         self._tables[name] = table
-        return EmbeddedCollection(table, schema)
+        return EmbeddedCollection(table, schema, cache_bytes=self._cache_bytes)
 
     def _is_too_long(self, storage: JournaledStorage) -> bool:
         return storage.records >= self._checkpoint_writes or storage.journal_bytes > max(

@@ -106,11 +106,6 @@ class Column:
             size += 12 * len(self.values)
         return size
 
-    def forget_indexes(self) -> None:
-        """Let go of what can be made again."""
-        self.__dict__.pop("hashed", None)
-        self.__dict__.pop("ordered", None)
-
 
 def _is_same(one: Value, other: Value) -> bool:
     return one is other or (type(one) is type(other) and type(one) in _SHARED and bool(one == other))
@@ -358,9 +353,12 @@ class Paths:
     def ask(self, paths: Iterable[str]) -> None:
         """Count a question about these paths."""
         for path in paths:
+            # Out and in again: the order is that of the last use.
             self._uses[path] = self._uses.pop(path, 0) + 1
-        while len(self._uses) > _MOST_PATHS:
-            self._uses.pop(next(iter(self._uses)), None)
+        if len(self._uses) > _MOST_PATHS:
+            # A path that had a column keeps its place: trimming finds it by this.
+            for path in [path for path, uses in list(self._uses.items()) if uses == 1][: _MOST_PATHS // 2]:
+                self._uses.pop(path, None)
 
     def has_column(self, path: str) -> bool:
         """Whether a path is asked for often enough for its values to be kept by position."""

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 from connectome import extjson
 from connectome.query import Document
 from connectome.query.paths import column_value
-from connectome.stores.indexes import Column
+from connectome.stores.indexes import Column, Paths
 
 _T = TypeVar("_T")
 
@@ -29,6 +29,9 @@ SEGMENT: Final = 1_024
 _TAIL: Final = 64
 # A segment is packed when more than one in so many of its documents is deleted.
 _DELETED: Final = 4
+
+# Of a bytes object, and its place in a list.
+_OBJECT_BYTES: Final = 41
 
 _column_value = lru_cache(1_024)(lambda path: column_value(tuple(path.split("."))))
 
@@ -40,9 +43,10 @@ class Segment:
     numbers: their numbers in the file, ascending; documents: by position, deleted ones included.
     deleted: the positions of those that are not there any more.
     columns: of paths that were asked for.
+    text_bytes: about how much memory the encoded documents take.
     """
 
-    __slots__ = ("_texts", "columns", "deleted", "documents", "numbers")
+    __slots__ = ("_texts", "columns", "deleted", "documents", "numbers", "text_bytes")
 
     def __init__(
         self,
@@ -58,6 +62,7 @@ class Segment:
         self.deleted = deleted
         self.columns: dict[str, Column] = {} if columns is None else columns
         self._texts = texts
+        self.text_bytes = 0
 
     def __len__(self) -> int:
         return len(self.documents) - len(self.deleted)
@@ -87,17 +92,13 @@ class Segment:
         if None in texts:
             for place, position in enumerate(positions):
                 if texts[place] is None:
-                    texts[place] = kept[position] = extjson.dumps(self.documents[position]).encode()
+                    text = texts[place] = kept[position] = extjson.dumps(self.documents[position]).encode()
+                    self.text_bytes += len(text) + _OBJECT_BYTES
         return texts
-
-    @property
-    def text_bytes(self) -> int:
-        """About how much memory the encoded documents take."""
-        return sum(len(text) + 41 for text in self._texts or () if text)
 
     def forget_texts(self) -> None:
         """Let go of the encoded documents."""
-        self._texts = None
+        self._texts, self.text_bytes = None, 0
 
     def with_documents(self, put: Mapping[int, Document]) -> Segment:
         """The segment with other documents at some positions; columns in which nothing changed are shared."""
@@ -111,12 +112,15 @@ class Segment:
             path: column.with_values({position: _column_value(path)(document) for position, document in put.items()})
             for path, column in list(self.columns.items())
         }
-        return Segment(self.numbers, documents, deleted=self.deleted, columns=columns, texts=texts)
+        segment = Segment(self.numbers, documents, deleted=self.deleted, columns=columns, texts=texts)
+        segment.text_bytes = self.text_bytes
+        return segment
 
     def without(self, positions: Iterable[int]) -> Segment:
         """The segment without some of its documents; packed where it would hold too many that are deleted."""
         deleted = self.deleted.union(positions)
         rest = Segment(self.numbers, self.documents, deleted=deleted, columns=self.columns, texts=self._texts)
+        rest.text_bytes = self.text_bytes
         return rest if len(deleted) * _DELETED <= len(self.documents) else rest.packed()
 
     def packed(self) -> Segment:
@@ -197,6 +201,34 @@ class Rows:
         """The document of this number."""
         place = self.place(number)
         return self.segments[place[0]].documents[place[1]] if place else None
+
+    def column_bytes(self) -> dict[str, int]:
+        """About how much memory the columns and indexes of each path take."""
+        sizes: dict[str, int] = {}
+        for segment in self.segments:
+            for path, column in list(segment.columns.items()):
+                sizes[path] = sizes.get(path, 0) + column.bytes
+        return sizes
+
+    def forget(self, path: str) -> None:
+        """Let go of the column of a path."""
+        for segment in self.segments:
+            segment.columns.pop(path, None)
+
+    def trim(self, paths: Paths) -> None:
+        """Let go of encoded documents, then of columns that were not asked for longest, until memory suffices."""
+        sizes = self.column_bytes()
+        texts = sum(segment.text_bytes for segment in self.segments)
+        if texts + sum(sizes.values()) > paths.budget_bytes:
+            for segment in self.segments:
+                segment.forget_texts()
+        for path in paths.oldest_first:
+            if sum(sizes.values()) <= paths.budget_bytes:
+                break
+            if path in sizes and path not in paths.pinned:
+                paths.forget(path)
+                self.forget(path)
+                del sizes[path]
 
     def changed(self, put: Mapping[int, Document], removed: Sequence[int] = ()) -> Rows:
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import Final
 
 from flask import Blueprint, Response, current_app, request
@@ -88,6 +89,25 @@ def drop(collection: str) -> Response:
 def rotate(collection: str, role: Role) -> Response:
     """Replace a credential; the old one stops at once."""
     return bodies.answer({role: _service().rotate(collection, role)})
+
+
+@blueprint.get("/collections/<collection>/indexes")
+def indexes(collection: str) -> Response:
+    """List the indexes of a collection: those that are pinned, then those that made themselves."""
+    return bodies.answer([asdict(index) for index in _service().indexes(collection)])
+
+
+@blueprint.put("/collections/<collection>/indexes/<path>")
+def pin(collection: str, path: str) -> Response:
+    """Keep an index of a path, whatever is asked and however short memory is."""
+    return bodies.answer(asdict(_service().pin(collection, path)))
+
+
+@blueprint.delete("/collections/<collection>/indexes/<path>")
+def unpin(collection: str, path: str) -> Response:
+    """Let the index of a path come and go as questions do."""
+    _service().unpin(collection, path)
+    return Response(status=204)
 
 
 @blueprint.post("/collections/<collection>/import")
