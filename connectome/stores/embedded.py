@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -97,6 +97,8 @@ class _Waiting:
     line: bytes
     done: bool = False
     error: StoreError | None = None
+    # Each of those who wait for it holds one, and goes on when it is released.
+    turns: list[threading.Lock] = field(default_factory=list)
 
 
 class LiveTable(Table):
@@ -143,6 +145,9 @@ class LiveTable(Table):
         self._flushed: _Waiting | None = None
         self._evaluating = threading.Lock()
         self._flushing = threading.Lock()
+        # Whether a thread writes for all who wait, and the lock on who waits for what.
+        self._led = False
+        self._queueing = threading.Lock()
         self._publishing = threading.Lock()
         self._checkpointing = threading.Lock()
         self._not_before = 0.0
@@ -209,17 +214,43 @@ class LiveTable(Table):
         """
         if waiting is None:
             return
-        with self._flushing:
-            if not waiting.done:
-                self._flush()
+        turn = threading.Lock()
+        with self._queueing:
+            leads = not self._led and not waiting.done
+            if leads:
+                self._led = True
+            elif not waiting.done:
+                turn.acquire()
+                waiting.turns.append(turn)
+        # Where somebody else leads: until it is kept, or until it is this thread's turn to lead.
+        with turn:
+            if leads or not waiting.done:
+                self._lead()
         if waiting.error:
             raise copy.copy(waiting.error)
         if self._files and self._too_long(self._files) and time.monotonic() >= self._not_before:
             self._not_before = float("inf")
             self._checkpoint_soon(self)
 
-    def _flush(self) -> None:
-        """Write everything that waits, with one sync."""
+    def _lead(self) -> None:
+        """Keep everything that waits now, wake those who wait for it, and let one of the others go on."""
+        ended: Sequence[_Waiting] = ()
+        try:
+            with self._flushing:
+                ended = self._flush()
+        finally:
+            with self._queueing:
+                turns = [turn for each in ended for turn in each.turns]
+                # Of those that came meanwhile one leads next; whoever is not there yet will find that nobody does.
+                next_one = next((each for each in list(self._buffer) if each.turns), None)
+                if next_one:
+                    turns.append(next_one.turns.pop(0))
+                self._led = next_one is not None
+            for turn in turns:
+                turn.release()
+
+    def _flush(self) -> Sequence[_Waiting]:
+        """Write everything that waits, with one sync; what is kept, or given up, then."""
         with self._evaluating:
             batch, self._buffer = self._buffer, []
             self._flushed = batch[-1]
@@ -227,8 +258,7 @@ class LiveTable(Table):
             if self._files:
                 self._files.commit([each.line for each in batch], batch[-1].seq)
         except StoreError as error:
-            self._give_up(batch, error)
-            return
+            return self._give_up(batch, error)
         with self._publishing:
             self._published = batch[-1].rows
             for each in batch:
@@ -242,18 +272,21 @@ class LiveTable(Table):
         for each in batch:
             each.done = True
         self._flushed = None
+        return batch
 
-    def _give_up(self, batch: list[_Waiting], error: StoreError) -> None:
+    def _give_up(self, batch: list[_Waiting], error: StoreError) -> Sequence[_Waiting]:
         """Undo a batch, and whatever was evaluated on top of it since."""
         assert self._files
         with self._evaluating:
-            for each in [*batch, *self._buffer]:
+            ended = [*batch, *self._buffer]
+            for each in ended:
                 each.done, each.error = True, error
             self._buffer, self._flushed = [], None
             self.pending = self._published
             self._seq, self._crc = self._files.state.seq, self._files.state.prev
             with self._publishing:
                 self._pending_numbers.clear()
+        return ended
 
     @property
     def latest(self) -> _Waiting | None:
