@@ -689,17 +689,20 @@ def trees(scalars):
 
 class TestLaws:
     @given(trees(SCALARS))
+    @settings(deadline=None)
     def test_what_is_stored_comes_back(self, value):
         """Every value survives the stored form, in text and as a structure, with its BSON type."""
         assert_same(extjson.loads(extjson.dumps(value, mode="stored")), value, type_of=bson_type)
         assert_same(extjson.from_json(extjson.to_json(value, mode="stored")), value, type_of=bson_type)
 
     @given(trees(SCALARS))
+    @settings(deadline=None)
     def test_canonical_comes_back(self, value):
         """Every value survives the canonical form with its BSON type."""
         assert_same(extjson.loads(extjson.dumps(value, mode="canonical")), value, type_of=bson_type)
 
     @given(trees(SCALARS))
+    @settings(deadline=None)
     def test_relaxed_loses_the_width_of_whole_numbers_at_most(self, value):
         """Every value survives the relaxed form, but for an Int64 that fits 32 bits."""
 
@@ -709,6 +712,7 @@ class TestLaws:
         assert_same(extjson.loads(extjson.dumps(value)), value, type_of=whole)
 
     @given(trees(PLAIN_SCALARS), st.booleans(), st.sampled_from([None, 2]))
+    @settings(deadline=None)
     def test_plain_json_is_read_as_json_reads_it(self, value, ensure_ascii, indent):
         """On plain JSON, escaped or not, spaced or not, loads and json.loads agree."""
         text = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
@@ -717,6 +721,7 @@ class TestLaws:
         assert_same(extjson.loads(text.encode()), json.loads(text))
 
     @given(trees(SCALARS), st.sampled_from(["relaxed", "canonical", "stored"]))
+    @settings(deadline=None)
     def test_dumps_writes_what_to_json_returns(self, value, mode):
         """The text is exactly the compact JSON of the structure, which json can write in strict mode."""
         structure = extjson.to_json(value, mode=mode)
@@ -725,6 +730,7 @@ class TestLaws:
         assert extjson.dumps(value, mode=mode) == written
 
     @given(st.binary(max_size=30) | st.text('[]{}",:0e.-\\u d8"$oiNa', max_size=30))
+    @settings(deadline=None)
     def test_any_text_is_read_or_refused(self, text):
         """Whatever comes, loads returns a value or raises InvalidJSON, and the error can be sent."""
         try:
@@ -869,7 +875,7 @@ class TestBothReaders:
         assert_same(extjson.loads(text), expected)
 
     @given(JSON_TEXTS | damaged(JSON_TEXTS), st.booleans(), st.sampled_from(["", "\ufeff", "\n "]))
-    @settings(max_examples=500)
+    @settings(max_examples=500, deadline=None)
     def test_every_text_is_read_as_the_strict_reader_reads_it(self, text, extended, before):
         """The same value down to types and order of fields, or the same words at the same place."""
         text = before + text
@@ -900,6 +906,7 @@ ODDITIES = [
 ]
 
 
+@pytest.mark.parametrize("road", ["orjson"], indirect=True)
 class TestBothWriters:
     @pytest.mark.parametrize("value", ODDITIES, ids=repr)
     @pytest.mark.parametrize("mode", ["relaxed", "canonical", "stored"])
@@ -910,6 +917,7 @@ class TestBothWriters:
             assert outcome(extjson.encode, written, mode=mode) == as_json
 
     @given(trees(SCALARS), st.sampled_from(["relaxed", "canonical", "stored"]))
+    @settings(deadline=None)
     def test_every_value_is_written_as_json_writes_it(self, value, mode):
         """The same bytes, or the same error."""
         assert outcome(extjson.encode, value, mode=mode) == outcome(extjson._write_with_json, value, mode)
@@ -921,6 +929,7 @@ class TestBothWriters:
         assert extjson.encode({text: text}) == extjson._write_with_json({text: text}, "relaxed")
 
     @given(trees(SCALARS))
+    @settings(deadline=None)
     def test_what_is_encoded_comes_back(self, value):
         """Bytes as they are stored are read again, with the types that they had."""
         assert_same(extjson.loads(extjson.encode(value, mode="stored")), value, type_of=bson_type)
