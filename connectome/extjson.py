@@ -20,7 +20,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from math import isfinite, isinf, isnan
 from types import NoneType
@@ -109,6 +109,19 @@ def _read_strictly(text: bytes | str, wrappers: frozenset[str]) -> Any:
         if error.pointer is not None:
             error.pointer = re.sub("[\ud800-\udfff]", "\ufffd", error.pointer)
         raise
+
+
+def parse(content: bytes) -> Any:
+    """
+    Read JSON as ``json.loads`` does, wrappers left as the objects they are: what a file holds, not what a client sends.
+
+    Raises:
+        ValueError, RecursionError: as ``json.loads``.
+    """
+    with suppress(ValueError, RecursionError):
+        if _scan is _scan_with_orjson and not _may_be_beyond_64_bits(content, content.translate(_FIGURES)):
+            return _scan(content)
+    return json.loads(content)
 
 
 def from_json(value: Any) -> Any:
@@ -208,13 +221,8 @@ def _read_surely(content: bytes) -> Any:
     # One byte is found in a third of the time that several take.
     if b"\\" in content and b"\\u0000" in content:
         raise ValueError("perhaps a NUL in a key")
-    start = figures.find(_LONG)
-    while start >= 0:
-        digits: Any = _DIGITS.match(content, start)
-        # Elsewhere they stand in a string, or in a fraction.
-        if figures[start - 1 : start] in b":,[- " and (len(digits[0]) > 19 or digits[0] >= b"92"):
-            raise ValueError("perhaps a whole number beyond 64 bits")
-        start = figures.find(_LONG, digits.end())
+    if _may_be_beyond_64_bits(content, figures):
+        raise ValueError("perhaps a whole number beyond 64 bits")
     value = _scan(content)
     members = _member_count(value, MAX_DEPTH) if type(value) in (dict, list) else 0
     # A key that came twice is a member of the text and none of the tree.  The text has at most as many members as
@@ -222,6 +230,18 @@ def _read_surely(content: bytes) -> Any:
     if members != content.count(b":") and members != figures.count(b'":') + figures.count(b" :"):
         raise ValueError("perhaps a key twice")
     return value
+
+
+def _may_be_beyond_64_bits(content: bytes, figures: bytes) -> bool:
+    """Whether there are so many digits where a whole number may stand; ``figures`` is the content translated."""
+    start = figures.find(_LONG)
+    while start >= 0:
+        digits: Any = _DIGITS.match(content, start)
+        # Elsewhere they stand in a string, or in a fraction.
+        if figures[start - 1 : start] in b":,[- " and (len(digits[0]) > 19 or digits[0] >= b"92"):
+            return True
+        start = figures.find(_LONG, digits.end())
+    return False
 
 
 def _member_count(value: Any, room: int) -> int:

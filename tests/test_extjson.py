@@ -937,3 +937,35 @@ class TestBothWriters:
     def test_deep_documents_are_written(self):
         """A document may be deeper than orjson writes."""
         assert extjson.dumps(json.loads(nested(400))) == nested(400)
+
+
+class TestParse:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"_default":{"1":{"_id":1,"a":[1.5,null,true,"x"]}}}',
+            "[1e400,-1e400,1e16,-0.0,0.1]",
+            "[NaN,Infinity,-Infinity]",
+            "[9223372036854775807,9223372036854775808,123456789012345678901234567890]",
+            '"1234567890123456789012345"',
+            '{"a":1,"a":2}',
+            '"\\ud800"',
+            '{"$numberLong":"1"}',
+            "[" * 500 + "]" * 500,
+        ],
+    )
+    def test_it_is_what_json_reads(self, text):
+        """What a file of plain TinyDB may hold, the odd values included, is never read as something else."""
+        got, expected = extjson.parse(text.encode()), json.loads(text)
+
+        assert repr(got) == repr(expected)
+
+    @pytest.mark.parametrize("text", ["", "{", '{"a":1,}', "[1] 2", "nul"])
+    def test_what_json_refuses_is_refused(self, text):
+        """With its own words and place."""
+        with pytest.raises(json.JSONDecodeError) as caught:
+            extjson.parse(text.encode())
+        with pytest.raises(json.JSONDecodeError) as expected:
+            json.loads(text)
+
+        assert str(caught.value) == str(expected.value)

@@ -29,6 +29,7 @@ from tinydb.table import Table
 from connectome import extjson
 from connectome.errors import (
     CollectionDamaged,
+    ConnectomeError,
     DuplicateKey,
     Failure,
     InvalidJSON,
@@ -167,10 +168,9 @@ class LiveTable(Table):
         with self._publishing:
             return self._published, [self._numbers[key] for key in keys if key in self._numbers]
 
-    def pending_numbers(self, keys: Iterable[Any]) -> list[int]:
-        """The numbers of those pending documents whose ``_id`` has one of the keys; for whoever is ``writing``."""
-        numbers = (self._pending_numbers.get(key, self._numbers.get(key)) for key in keys)
-        return [number for number in numbers if number is not None]
+    def pending_number(self, key: Any) -> int | None:
+        """The number of the pending document whose ``_id`` has this key; for whoever is ``writing``."""
+        return self._pending_numbers.get(key, self._numbers.get(key))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -340,7 +340,7 @@ class LiveTable(Table):
 
 
 def _stored(documents: Iterable[tuple[int, Document]]) -> Iterator[tuple[int, bytes]]:
-    return ((number, extjson.dumps(document, mode="stored").encode()) for number, document in documents)
+    return ((number, extjson.encode(document, mode="stored")) for number, document in documents)
 
 
 def _numbered(file: str, table: Mapping[str, Any], *, adopted: bool) -> Numbered:
@@ -393,7 +393,7 @@ class EmbeddedCollection:
         found = self._found(find)
         if not find.projection.source:
             return iter(found.texts())
-        return (extjson.dumps(find.projection(document)).encode() for document in found.documents())
+        return (extjson.encode(find.projection(document)) for document in found.documents())
 
     def explain(self, find: Find) -> Explanation:
         started = time.perf_counter()
@@ -448,16 +448,19 @@ class EmbeddedCollection:
         admitted: list[Document] = []
         keys: set[Any] = set()
         failures: list[Failure] = []
-        for place, document in placed:
-            with at(*place):
+        try:
+            for place, document in placed:
                 document = identified(document)
                 key = index_key(document["_id"])
-                if key in keys or self._table.pending_numbers((key,)):
+                if key in keys or self._table.pending_number(key) is not None:
                     raise DuplicateKey(f"_id {preview(document['_id'])} is taken", pointer="/_id")
-            admitted.append(document)
-            keys.add(key)
-            if self._schema:
-                failures += self._schema.failures(extjson.to_json(document), *place)
+                admitted.append(document)
+                keys.add(key)
+                if self._schema:
+                    failures += self._schema.failures(extjson.to_json(document), *place)
+        except ConnectomeError:
+            with at(*place):
+                raise
         if failures:
             raise SchemaViolation(failures)
         return admitted
@@ -476,7 +479,9 @@ class EmbeddedCollection:
     def _matched(self, filter: Filter, *, stop: int = 0) -> Selection:
         """What a change is about: the documents that match now, those included that are not published yet."""
         keys = demanded_identities(filter)
-        numbers = None if keys is None else self._table.pending_numbers(keys)
+        numbers = None
+        if keys is not None:
+            numbers = [number for key in keys if (number := self._table.pending_number(key)) is not None]
         return select(self._table.pending, filter, self._paths, numbers=numbers, stop=stop)
 
     def _evaluated(self, modify: Modify) -> tuple[Numbered, Modified]:

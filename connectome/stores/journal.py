@@ -35,6 +35,7 @@ from zlib import crc32
 
 from tinydb import Storage
 
+from connectome import extjson
 from connectome.errors import CollectionDamaged, NoSpace, StoreError, StoreFailed
 from connectome.stores import files
 from connectome.stores.files import File, Files, disk_errors
@@ -106,7 +107,7 @@ def record_at(content: bytes, offset: int) -> tuple[Record, int] | None:
     if content[end : end + 1] not in (b"\n", b"") and end + 1 < len(content):
         return None
     try:
-        payload = json.loads(content[matched.end() : end])
+        payload = extjson.parse(content[matched.end() : end])
     except ValueError:
         return None
     return Record(int(matched[3]), int(matched[2], 16), int(matched[4]), payload, int(matched[1], 16)), end + 1
@@ -231,7 +232,7 @@ class Recovery:
         if content is None:
             raise _Damaged(path, 0, "the file of a collection that the catalog names is missing")
         try:
-            tables = json.loads(content)
+            tables = extjson.parse(content)
         except (ValueError, RecursionError) as error:
             raise _Damaged(path, getattr(error, "pos", 0), f"not the JSON that was written: {error}") from None
         if type(tables) is not dict or not all(type(table) is dict for table in tables.values()):

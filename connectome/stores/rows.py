@@ -92,7 +92,7 @@ class Segment:
         if None in texts:
             for place, position in enumerate(positions):
                 if texts[place] is None:
-                    text = texts[place] = kept[position] = extjson.dumps(self.documents[position]).encode()
+                    text = texts[place] = kept[position] = extjson.encode(self.documents[position])
                     self.text_bytes += len(text) + _OBJECT_BYTES
         return texts
 
