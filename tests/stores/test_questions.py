@@ -259,6 +259,18 @@ class TestWrites:
         for _ in range(3):
             assert list(map(canonical, answer(rows, find, paths).documents())) == list(map(canonical, expected))
 
+    @pytest.mark.parametrize("selective", [-1, 1.0])
+    def test_what_is_deleted_is_found_in_no_way(self, monkeypatch, selective):
+        """Neither in documents, nor in columns, nor by an index, nor by an expression that would fail on it."""
+        monkeypatch.setattr(questions, "_SELECTIVE", selective)
+        rows = rows_of([{"_id": n, "a": n % 2, "d": n} for n in range(8)])
+        filter = Filter({"a": 0, "$expr": {"$gt": [{"$divide": [1, "$d"]}, 0]}})
+        rows, paths = rows.changed({}, [1]), asked_before()
+
+        for _ in range(4):
+            assert [each["_id"] for each in select(rows, filter, paths).documents()] == [2, 4, 6]
+            assert [each["_id"] for each in select(rows, Filter({"a": {"$ne": 1}}), paths).documents()] == [2, 4, 6]
+
     def test_many_single_insertions_make_full_segments(self):
         """What gathers in small segments is put together: a scan does not pay for how documents came."""
         rows = Rows()
