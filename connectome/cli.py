@@ -97,6 +97,7 @@ def serve(data: Path | None, example: Path | None, **options: Any) -> None:
     from connectome.web import create_app, serving
 
     settings = Settings.from_environ(data=data, **options)
+    run = serving.chosen(settings.server)
     bound = serving.bind(settings.host, settings.port)
     url = serving.url_of(settings.host, bound)
     slow = threading.Timer(1.0, lambda: click.echo("Loading the documents …", err=True))
@@ -112,7 +113,7 @@ def serve(data: Path | None, example: Path | None, **options: Any) -> None:
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda *_: sys.exit(0))
         _greet(service, settings, url)
-        serving.run(app, bound, threads=settings.threads)
+        run(app, bound, settings.threads)
     finally:
         service.close()
 

@@ -31,6 +31,7 @@ class Settings:
     data: Path = _setting(Path("data"), "The data directory; it is made where there is none.")
     host: str = _setting("127.0.0.1", "The address to listen on; 0.0.0.0 lets other machines in.")
     port: int = _setting(8000, "The port to listen on; 0 takes a free one.")
+    server: str = _setting("auto", "What speaks HTTP: granian, waitress, or auto for granian where it is installed.")
     threads: int = _setting(8, "How many requests are worked on at the same time.")
     durability: str = _setting("full", "When a write is synced: full, interval, os or memory; see docs/durability.md.")
     checkpoint_writes: int = _setting(100_000, "A journal of more writes than this is folded into its data file.")
@@ -77,6 +78,7 @@ class Settings:
 
 _BOUNDS: Final[dict[str, range | tuple[str, ...]]] = {
     "port": range(65536),
+    "server": ("auto", "granian", "waitress"),
     "threads": range(1, 1001),
     "durability": ("full", "interval", "os", "memory"),
     "checkpoint_writes": range(1, 2**31),
