@@ -30,6 +30,7 @@ PAGES = [
     "CHANGELOG.md",
     "docs/api.md",
     "docs/configuration.md",
+    "docs/performance.md",
     "docs/durability.md",
     "docs/query-language.md",
 ]
