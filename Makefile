@@ -39,7 +39,11 @@ $(BIN)/python:
 		echo "Connectome needs Python's venv module; on Debian: apt install python3-venv" >&2; exit 1; }
 
 $(VENV)/run: $(BIN)/python setup.cfg
-	@echo "Installing into $(VENV) ..." && $(BIN)/python -m pip install -q --disable-pip-version-check -e . && touch $@
+	@echo "Installing into $(VENV) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[fast]' || \
+		{ echo "Without the extra 'fast', which is not to be had for this machine" >&2; \
+		$(BIN)/python -m pip install -q --disable-pip-version-check -e .; }
+	@touch $@
 
 $(VENV)/test: $(BIN)/python setup.cfg
 	@echo "Installing into $(VENV) ..." && $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]' && touch $@
