@@ -249,11 +249,14 @@ class Lookup:
         """The positions in a column at which ``answered`` is met, in order."""
         if not self.intervals:
             hashed = column.hashed
-            several = [hashed[key] for key in self.points if key in hashed]
-            return several[0] if len(several) == 1 else _united(several)
-        if self.narrower and not column.holds_many:
-            return sorted(column.ordered.within(self.narrower[0]))
-        return _united([column.ordered.within(interval) for interval in self.intervals])
+            if len(self.points) == 1:
+                (key,) = self.points
+                return hashed.get(key, ())
+            return _united([hashed[key] for key in self.points if key in hashed])
+        if column.holds_many:
+            return _united([column.ordered.within(interval) for interval in self.intervals])
+        intervals = (self.narrower[0],) if self.narrower else self.intervals
+        return sorted(position for interval in intervals for position in column.ordered.within(interval))
 
     def answered(self, column: Column) -> Sequence[Condition]:
         """The conditions that need not be looked at any more for what is found in a column."""

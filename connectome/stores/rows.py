@@ -67,6 +67,10 @@ class Segment:
     def __len__(self) -> int:
         return len(self.documents) - len(self.deleted)
 
+    def begins_like(self, other: Segment) -> bool:
+        """Whether the first number is that of another segment."""
+        return self.numbers[0] == other.numbers[0]
+
     def live(self, positions: Sequence[int]) -> Sequence[int]:
         """Those of the positions whose documents are there."""
         deleted = self.deleted
@@ -152,14 +156,16 @@ class Rows:
 
     Args:
         segments: None of them empty, numbers ascending from one to the next.
+        like: Rows with segments that begin with the same numbers, and hold fewer documents by ``longer``.
     """
 
     __slots__ = ("_firsts", "_length", "segments")
 
-    def __init__(self, segments: Sequence[Segment] = ()) -> None:
+    def __init__(self, segments: Sequence[Segment] = (), *, like: Rows | None = None, longer: int = 0) -> None:
         self.segments = segments
-        self._firsts = [segment.numbers[0] for segment in segments]
-        self._length = sum(map(len, segments))
+        # Counted once, not for each of ten thousand writes a second.
+        self._firsts: Sequence[int] = [segment.numbers[0] for segment in segments] if like is None else like._firsts
+        self._length: int = sum(map(len, segments)) if like is None else like._length + longer
 
     @classmethod
     def of(cls, numbered: Mapping[int, Document], *, size: int = SEGMENT) -> Rows:
@@ -258,7 +264,10 @@ class Rows:
             segments = _tidy(segments)
         if added:
             _append(segments, added)
-        return Rows(segments)
+        begin_alike = (
+            not deleted and len(segments) == len(self.segments) > 0 and segments[-1].begins_like(self.segments[-1])
+        )
+        return Rows(segments, like=self, longer=len(added)) if begin_alike else Rows(segments)
 
 
 def _tidy(segments: Sequence[Segment]) -> list[Segment]:
