@@ -23,11 +23,14 @@ lint: $(VENV)/test  ## check style and formatting
 types: $(VENV)/test  ## check types
 	$(BIN)/mypy
 
+bench: $(VENV)/bench  ## measure speed beside hand-written Python and the peers, in some 5 minutes (ARGS='--help' tells more)
+	@$(BIN)/python -m benchmarks --json build/bench/results.json --svg build/bench $(ARGS)
+
 docs: $(VENV)/test  ## make the tables of docs/query-language.md from the operators
 	$(BIN)/python docs/build.py
 
 clean:  ## remove the virtual environment and what the tools leave; data stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) benchmarks/peers/node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Connectome needs Python 3.11 or newer; set PYTHON=/path/to/one" >&2; exit 1; }
@@ -36,9 +39,18 @@ $(BIN)/python:
 		echo "Connectome needs Python's venv module; on Debian: apt install python3-venv" >&2; exit 1; }
 
 $(VENV)/run: $(BIN)/python setup.cfg
-	@echo "Installing into $(VENV) ..." && $(BIN)/python -m pip install -q --disable-pip-version-check -e . && touch $@
+	@echo "Installing into $(VENV) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[fast]' || \
+		{ echo "Without the extra 'fast', which is not to be had for this machine" >&2; \
+		$(BIN)/python -m pip install -q --disable-pip-version-check -e .; }
+	@touch $@
 
 $(VENV)/test: $(BIN)/python setup.cfg
 	@echo "Installing into $(VENV) ..." && $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]' && touch $@
 
-.PHONY: help run test lint types docs clean
+$(VENV)/bench: $(BIN)/python setup.cfg benchmarks/peers/package.json
+	@echo "Installing into $(VENV) ..." && $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[bench]'
+	@if command -v npm >/dev/null; then npm install --prefix benchmarks/peers --silent --no-audit --no-fund --no-package-lock; \
+		else echo "npm is not installed: the peers that run in Node are left out" >&2; fi && touch $@
+
+.PHONY: help run test bench lint types docs clean

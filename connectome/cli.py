@@ -100,6 +100,7 @@ def serve(data: Path | None, example: Path | None, **options: Any) -> None:
     from connectome.web import console, create_app, serving
 
     settings = Settings.from_environ(data=data, **options)
+    run = serving.chosen(settings.server)
     bound = serving.bind(settings.host, settings.port)
     url = serving.url_of(settings.host, bound)
     slow = threading.Timer(1.0, lambda: click.echo("Loading the documents …", err=True))
@@ -115,7 +116,7 @@ def serve(data: Path | None, example: Path | None, **options: Any) -> None:
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda *_: sys.exit(0))
         _greet(service, settings, url, console.login_path(app))
-        serving.run(app, bound, threads=settings.threads)
+        run(app, bound, settings.threads)
     finally:
         service.close()
 
@@ -301,6 +302,27 @@ def _one_of(what: str, given: str, among: Iterable[_Name]) -> _Name:
     nearest = difflib.get_close_matches(given, names, n=1)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
     raise ConfigurationError(f"{what} is one of {', '.join(names)}, not {given!r}{hint}")
+
+
+@main.command()
+@click.argument("id")
+@click.option("--pin", metavar="PATH", help="Keep an index of this path, such as address.city, from now on.")
+@click.option("--unpin", metavar="PATH", help="Let the index of this path come and go as questions do.")
+@_data
+def indexes(id: str, pin: str | None, unpin: str | None, data: Path | None) -> None:
+    """List the indexes of the collection ID: path, whether it is pinned, questions that were about it, bytes."""
+    with _administration(data) as service:
+        if pin is not None:
+            service.pin(id, pin)
+        if unpin is not None:
+            service.unpin(id, unpin)
+        found = service.indexes(id)
+    width = max((len(index.path) for index in found), default=0)
+    for index in found:
+        pinned = "pinned" if index.pinned else ""
+        click.echo(f"{index.path:{width}}  {pinned:6}  {index.uses:>9}  {index.bytes:>12}")
+    if not found:
+        click.echo("no indexes: a running server makes them as questions come, and --pin keeps one", err=True)
 
 
 @main.command()

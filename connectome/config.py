@@ -33,10 +33,14 @@ class Settings:
     data: Path = _setting(Path("data"), "The data directory; it is made where there is none.")
     host: str = _setting("127.0.0.1", "The address to listen on; 0.0.0.0 lets other machines in.")
     port: int = _setting(8000, "The port to listen on; 0 takes a free one.")
+    server: str = _setting("auto", "What speaks HTTP: granian, waitress, or auto for granian where it is installed.")
     threads: int = _setting(8, "How many requests are worked on at the same time.")
     durability: str = _setting("full", "When a write is synced: full, interval, os or memory; see docs/durability.md.")
     checkpoint_writes: int = _setting(100_000, "A journal of more writes than this is folded into its data file.")
     checkpoint_bytes: int = _setting(1024 * 1024, "So is one of more bytes than this and than its data file.")
+    cache_bytes: int = _setting(
+        256 * 1024 * 1024, "How much memory the indexes and encoded documents of one collection may take."
+    )
     max_body_bytes: int = _setting(16 * 1024 * 1024, "The largest request body that is read; larger ones are 413.")
     max_time_seconds: int = _setting(10, "How long a request may match and sort; one that takes longer is 400.")
     admin_token: str = _setting("", "The administrator's token; made and kept in the data directory where empty.")
@@ -57,7 +61,7 @@ class Settings:
     @property
     def store(self) -> dict[str, Any]:
         """What the embedded store is told."""
-        names = ("durability", "checkpoint_writes", "checkpoint_bytes")
+        names = ("durability", "checkpoint_writes", "checkpoint_bytes", "cache_bytes")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
@@ -84,10 +88,12 @@ class Settings:
 
 _BOUNDS: Final[dict[str, range | tuple[str, ...]]] = {
     "port": range(65536),
+    "server": ("auto", "granian", "waitress"),
     "threads": range(1, 1001),
     "durability": ("full", "interval", "os", "memory"),
     "checkpoint_writes": range(1, 2**31),
     "checkpoint_bytes": range(1, 2**40),
+    "cache_bytes": range(2**50),
     "max_body_bytes": range(1, 2**40),
     "max_time_seconds": range(1, 86401),
 }

@@ -26,6 +26,7 @@ from connectome.errors import (
 )
 from connectome.query import Document
 from connectome.service import Role
+from connectome.stores import Index
 
 # Without a byte from the server; an import of many documents is worked on for a while.
 _TIMEOUT_SECONDS: Final = 300
@@ -92,6 +93,18 @@ class RemoteService:
         content = self._exchange("POST", path, json.dumps({"limit": count}).encode(), credential)
         documents: list[Document] = extjson.loads(content)
         return documents
+
+    def indexes(self, collection: str) -> list[Index]:
+        """As ``Service.indexes``."""
+        return [Index(**each) for each in self._call("GET", f"/{quote(collection, safe='')}/indexes")]
+
+    def pin(self, collection: str, path: str) -> Index:
+        """As ``Service.pin``."""
+        return Index(**self._call("PUT", f"/{quote(collection, safe='')}/indexes/{quote(path, safe='')}"))
+
+    def unpin(self, collection: str, path: str) -> None:
+        """As ``Service.unpin``."""
+        self._call("DELETE", f"/{quote(collection, safe='')}/indexes/{quote(path, safe='')}")
 
     def import_documents(self, collection: str, documents: Sequence[Document]) -> int:
         """As ``Service.import_documents``."""

@@ -2,7 +2,8 @@
 JSON Schema (draft 2020-12): what a collection demands of its documents, and an operation of its body.
 
 A collection's schema speaks of JSON, so it sees a document as it travels: a date is ``{"$date": …}`` to it.
-jsonschema is the judge; this module turns its verdicts into pointers and sentences.
+jsonschema is the judge; this module turns its verdicts into pointers and sentences.  jsonschema-rs, where it is
+installed, is a gate in front of it: it lets through what is plainly valid, by those keywords on which both agree.
 """
 
 from __future__ import annotations
@@ -20,6 +21,13 @@ from referencing.jsonschema import DRAFT202012
 
 from connectome import extjson
 from connectome.errors import Failure, InvalidRequest, pointer_to
+
+try:
+    import jsonschema_rs
+except ModuleNotFoundError:
+    HAS_GATE = False
+else:
+    HAS_GATE = True
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -53,6 +61,11 @@ class Schema:
         registry: Registry[Any] = Registry()
         _require_references(source, registry)
         self._validator = Draft202012Validator(source, registry=registry)
+        self._lets_through = _gate(source) if HAS_GATE else _closed
+
+    def admits(self, value: Any) -> bool:
+        """Whether a value is valid; ``value`` as ``failures`` takes it."""
+        return self._lets_through(value) or self._validator.is_valid(value)
 
     def failures(self, value: Any, *steps: str | int) -> list[Failure]:
         """
@@ -62,6 +75,8 @@ class Schema:
             value: As the schema sees it: a document of a collection goes through ``extjson.to_json`` first.
             steps: What to put in front of each pointer.
         """
+        if self._lets_through(value):
+            return []
         found = self._validator.iter_errors(value)
         return [
             Failure(detail, pointer_to(*steps, *path))
@@ -133,6 +148,153 @@ def _has_circle(onward: dict[int, list[int]]) -> bool:
     while ends := [node for node, targets in left.items() if not targets]:
         left = {node: targets.difference(ends) for node, targets in left.items() if targets}
     return bool(left)
+
+
+def _gate(source: Any) -> Callable[[Any], bool]:
+    """A test that never lets through what jsonschema would refuse; it may refuse what jsonschema would not."""
+    try:
+        # A root's own address names nothing where every $ref starts with "#".
+        root = {name: each for name, each in source.items() if name != "$id"} if type(source) is dict else source
+        is_valid = jsonschema_rs.Draft202012Validator(_common(root, lax=_INVERTING.isdisjoint(_names(root)))).is_valid
+    except ValueError:  # a keyword of which that is not certain, or a pattern too large for it
+        return _closed
+
+    def lets_through(value: Any) -> bool:
+        try:
+            return is_valid(value)
+        except ValueError:  # what is no JSON
+            return False
+
+    return lets_through
+
+
+def _closed(_: Any) -> bool:
+    return False
+
+
+def _names(source: Any) -> Iterator[str]:
+    """All keys of all objects in a structure."""
+    if type(source) is dict:
+        yield from source
+        source = [*source.values()]
+    if type(source) is list:
+        for each in source:
+            yield from _names(each)
+
+
+def _common(schema: Any, *, lax: bool) -> Any:
+    """
+    Reduce a schema to what jsonschema and jsonschema-rs judge alike.
+
+    Args:
+        lax: Nothing in the whole schema turns a refusal into a success, so that jsonschema-rs may be the stricter one.
+
+    Raises:
+        ValueError: It holds something on which they differ, or may.
+    """
+    if type(schema) is not dict:
+        return schema
+    common = {}
+    for keyword, operand in schema.items():
+        if keyword in _COMMON:
+            common[keyword] = _COMMON[keyword](operand, lax)
+        elif keyword == "patternProperties":
+            common[keyword] = {_pattern(name, False): _common(each, lax=lax) for name, each in operand.items()}
+        elif keyword == "uniqueItems":
+            # To one of them 2**60 and float(2**60) are the same, to the other they are not.
+            items = schema.get("items")
+            only_strings = type(items) is dict and items.get("type") == "string" and "prefixItems" not in schema
+            if operand and not only_strings:
+                raise ValueError("uniqueItems of anything but strings")
+            common[keyword] = operand
+        elif keyword in _APART or (keyword in Draft202012Validator.VALIDATORS and keyword not in _NEVER_ASSERTED):
+            raise ValueError(keyword)
+    return common
+
+
+def _one(schema: Any, lax: bool) -> Any:
+    return _common(schema, lax=lax)
+
+
+def _several(schemas: list[Any], lax: bool) -> Any:
+    return [_common(schema, lax=lax) for schema in schemas]
+
+
+def _named(schemas: dict[str, Any], lax: bool) -> Any:
+    return {name: _common(schema, lax=lax) for name, schema in schemas.items()}
+
+
+def _as_it_is(operand: Any, _: bool) -> Any:
+    return operand
+
+
+def _count(operand: Any, lax: bool) -> Any:
+    if type(operand) is not int:
+        raise ValueError("a count that is a float")
+    return _limit(operand, lax)
+
+
+def _limit(operand: Any, _: bool) -> Any:
+    # From here on neighbouring floats are further apart than 1, and comparing as floats is not comparing exactly.
+    if not abs(operand) < 2**53:
+        raise ValueError("a limit that is not exact as a float")
+    return operand
+
+
+def _constant(operand: Any, lax: bool) -> Any:
+    if type(operand) is int:
+        return _limit(operand, lax)
+    if operand is not None and type(operand) not in (str, bool):
+        raise ValueError("a constant that is a float or holds several values")
+    return operand
+
+
+def _constants(operand: list[Any], lax: bool) -> Any:
+    return [_constant(each, lax) for each in operand]
+
+
+def _local(reference: str, _: bool) -> Any:
+    if not re.fullmatch(r"#(/\$defs/[\w-]+)?", reference, re.ASCII):
+        raise ValueError("a reference to anywhere but $defs")
+    return reference
+
+
+# One character, as itself, by an escape, or out of a set; a sign of how often; a group, an alternative, a beginning.
+_CHARACTER: Final = (
+    r"""[\w @/,:;=<>!%"'~&#-]|\\[][(){}.*+?|^$/\\-]|\[\^?(?:\w-\w|[\w .,:;@/+#%!=]|\\[][(){}.*+?|^$/\\-])+-?\]"""
+)
+_TIMES: Final = r"(?:[*+?]|\{\d+(?:,\d*)?\})?(?![*+?{])"
+_EXACT: Final = re.compile(rf"(?:(?:{_CHARACTER}|\)){_TIMES}|\((?:\?:)?(?!\?)|\||\^)*", re.ASCII)
+_NARROWER: Final = re.compile(rf"(?:(?:{_CHARACTER}|\\[dw]|\.|\)){_TIMES}|\((?:\?:)?(?!\?)|\||\^)*", re.ASCII)
+
+
+def _pattern(pattern: str, lax: bool) -> str:
+    r"""The same pattern for jsonschema-rs; ``\d``, ``\w`` and the dot may match less to it than to Python."""
+    body = pattern.removesuffix("$")
+    # A pattern that ends in an escaped dollar has lost half of the escape, and is none of these.
+    if not (_NARROWER if lax else _EXACT).fullmatch(body):
+        raise ValueError("a pattern that may mean something else")
+    # Python's $ also stands before a last line feed.
+    return body if body == pattern else body + r"\n?$"
+
+
+_INVERTING: Final = frozenset({"not", "oneOf", "if", "contains"})
+_COMMON: Final[dict[str, Callable[[Any, bool], Any]]] = {
+    **dict.fromkeys(("not", "if", "then", "else", "items", "contains", "propertyNames", "additionalProperties"), _one),
+    **dict.fromkeys(("allOf", "anyOf", "oneOf", "prefixItems"), _several),
+    **dict.fromkeys(("properties", "dependentSchemas", "$defs"), _named),
+    **dict.fromkeys(("type", "required", "dependentRequired"), _as_it_is),
+    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"), _count),
+    **dict.fromkeys(("minContains", "maxContains"), _count),
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _limit),
+    "const": _constant,
+    "enum": _constants,
+    "pattern": _pattern,
+    "$ref": _local,
+}
+# What gives a schema another name, or a reference another meaning.
+_APART: Final = frozenset({"$id", "$anchor", "$dynamicAnchor", "$dynamicRef"})
+_NEVER_ASSERTED: Final = frozenset({"format"})
 
 
 def _explained(error: ValidationError) -> Iterator[tuple[str, list[str | int]]]:

@@ -13,8 +13,8 @@ import logging
 import re
 import secrets
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final, Literal
@@ -35,7 +35,7 @@ from connectome.errors import (
 from connectome.extjson import preview
 from connectome.query import Document, Filter
 from connectome.schemas import Schema
-from connectome.stores import Barred, Collection, Find, Ledger, Reader, Store, Writer
+from connectome.stores import Barred, Collection, Find, Index, Ledger, Reader, Store, Writer, index_path
 
 Role = Literal["read", "write"]
 ROLES: Final[tuple[Role, ...]] = ("read", "write")
@@ -50,10 +50,18 @@ _PREFIX: Final[dict[Role, str]] = {"read": "cr_", "write": "cw_"}
 
 @dataclass(frozen=True)
 class Credentials:
-    """The two keys of a collection."""
+    """
+    The two keys of a collection.
+
+    digests: what ``same_secret`` would compare of each, taken once.
+    """
 
     read: str
     write: str
+    digests: dict[Role, bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digests", {role: _digest(self.of(role)) for role in ROLES})
 
     @classmethod
     def new(cls) -> Credentials:
@@ -75,6 +83,7 @@ class _Entry:
     credentials: Credentials
     collection: Collection
     schema: Schema | None = None
+    pinned: tuple[str, ...] = ()
 
 
 class Service:
@@ -102,11 +111,18 @@ class Service:
             collection: Collection
             try:
                 collection = store.collection(name, schema)
+                collection.pin(entry.get("indexes", ()))
             except StoreError as error:
                 _log.error("the collection %s is barred: %s", name, getattr(error, "damage", error.detail))
                 collection = Barred(error)
             self._entries[name] = _Entry(
-                name, entry["title"], entry["created"], Credentials(**keys[name]), collection, schema
+                name,
+                entry["title"],
+                entry["created"],
+                Credentials(**keys[name]),
+                collection,
+                schema,
+                tuple(entry.get("indexes", ())),
             )
         self._remove_dropped()
         # Compared with where there is no such collection, so that the answer takes the same work.
@@ -140,7 +156,8 @@ class Service:
     def _open(self, credential: str, collection: str, role: Role) -> Collection:
         entry = self._entries.get(collection)
         keys = entry.credentials if entry else self._nobody
-        valid_for = [each for each in ROLES if same_secret(credential, keys.of(each))]
+        given = _digest(credential)
+        valid_for = [role for role, digest in keys.digests.items() if hmac.compare_digest(given, digest)]
         if not entry or not valid_for:
             raise Unauthorized("the credential is not valid for this collection")
         if role not in valid_for:
@@ -334,6 +351,49 @@ class Service:
             self._keep({**self._entries, collection: replace(entry, credentials=keys)})
             return fresh
 
+    def indexes(self, collection: str) -> list[Index]:
+        """
+        The columns and indexes of a collection, those of pinned paths first.
+
+        Raises:
+            NoSuchCollection: There is none of this name.
+        """
+        return self._entry(collection).collection.indexes()
+
+    def pin(self, collection: str, path: str) -> Index:
+        """
+        Keep an index of a path, whatever is asked and however short memory is.
+
+        Raises:
+            NoSuchCollection: There is none of this name.
+            InvalidRequest: There can be no index of this path.
+        """
+        self._pin(collection, lambda pinned: (*(each for each in pinned if each != path), index_path(path)))
+        return next(index for index in self.indexes(collection) if index.path == path)
+
+    def unpin(self, collection: str, path: str) -> None:
+        """
+        Let the index of a path come and go as questions do.
+
+        Raises:
+            NoSuchCollection: There is none of this name.
+            InvalidRequest: It is not pinned.
+        """
+
+        def without(pinned: tuple[str, ...]) -> tuple[str, ...]:
+            if path not in pinned:
+                raise InvalidRequest(f"there is no pinned index of {preview(path)}", pointer=None)
+            return tuple(each for each in pinned if each != path)
+
+        self._pin(collection, without)
+
+    def _pin(self, collection: str, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> None:
+        with self._changing:
+            entry = self._entry(collection)
+            entry = replace(entry, pinned=change(entry.pinned))
+            self._keep({**self._entries, collection: entry})
+            entry.collection.pin(entry.pinned)
+
     def import_documents(self, collection: str, documents: Sequence[Document]) -> int:
         """
         Add documents, all of them or none; how many there were.
@@ -441,6 +501,7 @@ class Service:
                 "title": entry.title,
                 "created": entry.created,
                 "schema": entry.schema.source if entry.schema else None,
+                **({"indexes": list(entry.pinned)} if entry.pinned else {}),
             }
             for name, entry in entries.items()
         }
@@ -468,7 +529,11 @@ _CATALOG: Final = Schema(
         "properties": {_DROPPED: {"type": "array", "items": {"type": "string"}}},
         "additionalProperties": {
             "type": "object",
-            "properties": {"title": {"type": "string"}, "created": {"type": "string"}},
+            "properties": {
+                "title": {"type": "string"},
+                "created": {"type": "string"},
+                "indexes": {"type": "array", "items": {"type": "string"}},
+            },
             "required": ["title", "created", "schema"],
         },
     }

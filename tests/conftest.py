@@ -32,6 +32,11 @@ METHODS = {
     "updatewithupsert": "POST",
     "batchdelete": "DELETE",
 }
+# The command, and the same without the express lane, so that Flask serves everything.
+COMMANDS = {
+    "express": ["-m", "connectome"],
+    "flask": ["-c", "from connectome import cli, web; web.ExpressLane = lambda onward, _: onward; cli.main()"],
+}
 SECRET = re.compile(r"c[arw]_[A-Za-z0-9_-]{32}")
 
 
@@ -50,12 +55,12 @@ class Server:
     output: all that it wrote, stdout then stderr; known once it has ended.
     """
 
-    def __init__(self, data: Path, *options: str) -> None:
+    def __init__(self, data: Path, *options: str, road: str = "express") -> None:
         self.data = data
         self.output = ""
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 -- closed when the process has ended
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "connectome", "serve", str(data), "--port", "0", *options],
+            [sys.executable, *COMMANDS[road], "serve", str(data), "--port", "0", *options],
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
@@ -167,9 +172,9 @@ class Administrator:
 
 
 @contextmanager
-def running(data: Path, *options: str) -> Iterator[Server]:
+def running(data: Path, *options: str, road: str = "express") -> Iterator[Server]:
     """A server for the length of a ``with``; it writes no traceback, and ends well where the test did not end it."""
-    server = Server(data, *options)
+    server = Server(data, *options, road=road)
     try:
         yield server
         stopped_by_the_test = server.process.poll() is not None
@@ -198,10 +203,15 @@ def servers() -> Callable[..., AbstractContextManager[Server]]:
     return running
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that the whole session shares."""
-    with running(tmp_path_factory.mktemp("data")) as server:
+@pytest.fixture(scope="session", params=["express", "flask"])
+def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
+    """
+    A server that the whole session shares, once for each road to the operations.
+
+    The first runs on what is taken by itself, which is granian where it is installed, the second on waitress.
+    """
+    options = {"express": (), "flask": ("--server", "waitress")}[request.param]
+    with running(tmp_path_factory.mktemp("data"), *options, road=request.param) as server:
         yield server
 
 

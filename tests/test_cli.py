@@ -676,6 +676,29 @@ class TestCredentials:
 IMPORTED = [{"_id": "a", "n": 1}, {"_id": "b", "n": 2}]
 
 
+class TestIndexes:
+    def test_an_index_is_pinned_listed_and_let_go(self, data):
+        """On a data directory that no server holds; the second command sees what the first one did."""
+        connectome("create", "birds", "--data", data)
+
+        pinned = connectome("indexes", "birds", "--pin", "address.city", "--data", data)
+        listed = connectome("indexes", "birds", "--data", data)
+        none = connectome("indexes", "birds", "--unpin", "address.city", "--data", data)
+
+        assert pinned.stdout.split() == ["address.city", "pinned", "0", "0"]
+        assert listed.stdout == pinned.stdout
+        assert (none.code, none.stdout) == (0, "")
+        assert none.stderr == "no indexes: a running server makes them as questions come, and --pin keeps one\n"
+
+    def test_a_path_that_can_have_no_index_is_refused(self, data):
+        """With the reason, and nothing else."""
+        connectome("create", "birds", "--data", data)
+
+        code, says = refused(connectome("indexes", "birds", "--pin", "a.0", "--data", data))
+
+        assert (code, says) == (4, 'an index is of a path without positions, not "a.0"')
+
+
 class TestImport:
     @pytest.mark.parametrize(
         ("name", "content"),

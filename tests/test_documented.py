@@ -34,6 +34,7 @@ PAGES = [
     "docs/console.md",
     "docs/durability.md",
     "docs/integration.md",
+    "docs/performance.md",
     "docs/query-language.md",
 ]
 URL = "http://127.0.0.1:8000"
@@ -52,6 +53,7 @@ VARYING = {
     r"\bc([rw])_(?:[A-Za-z0-9_-]{32}|…)": r"c\1_…",
     r"\b[0-9a-f]{24}\b": "<id>",
     r'"size":\d+': '"size":<bytes>',
+    r'"executionTimeMillis":[\d.]+': '"executionTimeMillis":<time>',
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00": "<time>",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 from datetime import UTC, datetime, timedelta, timezone
@@ -11,7 +12,7 @@ from uuid import UUID
 import pytest
 from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectome import extjson
@@ -22,6 +23,15 @@ UUID_TEXT = "73ffd264-44b3-4c69-90e8-e7d1dfc035d4"
 UUID_BYTES = UUID(UUID_TEXT).bytes
 LAST_MS = 253402300799999
 FIRST_MS = -62135596800000
+
+
+@pytest.fixture(scope="module", params=["orjson", "json"], autouse=True)
+def road(request):
+    """Every test here runs twice: as with the extra ``fast`` installed, and as without."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extjson, "_scan", getattr(extjson, f"_scan_with_{request.param}"))
+        patch.setattr(extjson, "_write", getattr(extjson, f"_write_with_{request.param}"))
+        yield request.param
 
 
 def utc(*fields):
@@ -51,6 +61,8 @@ def assert_same(left, right, *, type_of=type):
             assert_same(ours, theirs, type_of=type_of)
     elif type(left) is float:
         assert repr(left) == repr(right)
+    elif type(left) is tuple:
+        assert_same([*left], [*right], type_of=type_of)
     else:
         assert left == right
 
@@ -241,6 +253,11 @@ class TestRefusedJSON:
         [
             ('{"a": {"x": 1, "y": 2, "x": 1}}', "/a/x", 'every key of an object once, not "x" twice'),
             ('[{"a": 1, "\\u0061": 2}]', "/0/a", '"a" twice'),
+            # Texts that hold as many colons behind a quote as there are keys.
+            ('{"a" :1,"a":2}', "/a", '"a" twice'),
+            ('{"a"\n:1,"a"\t:2,"b":":"}', "/a", '"a" twice'),
+            ('{"a":1,"a":2,"b":"\\u0022:"}', "/a", '"a" twice'),
+            ('{"a":{"b":1,"c":2},"a":{"b":1,"c":2}}', "/a", '"a" twice'),
             ('{"a": {"$oid": "x", "$oid": "y"}}', "/a/$oid", '"$oid" twice'),
             ('{"\\ud800": 1, "\\ud800": 2}', "/\ufffd", '"\\ud800" twice'),
             ("NaN", "", "expected a number, not NaN"),
@@ -672,17 +689,20 @@ def trees(scalars):
 
 class TestLaws:
     @given(trees(SCALARS))
+    @settings(deadline=None)
     def test_what_is_stored_comes_back(self, value):
         """Every value survives the stored form, in text and as a structure, with its BSON type."""
         assert_same(extjson.loads(extjson.dumps(value, mode="stored")), value, type_of=bson_type)
         assert_same(extjson.from_json(extjson.to_json(value, mode="stored")), value, type_of=bson_type)
 
     @given(trees(SCALARS))
+    @settings(deadline=None)
     def test_canonical_comes_back(self, value):
         """Every value survives the canonical form with its BSON type."""
         assert_same(extjson.loads(extjson.dumps(value, mode="canonical")), value, type_of=bson_type)
 
     @given(trees(SCALARS))
+    @settings(deadline=None)
     def test_relaxed_loses_the_width_of_whole_numbers_at_most(self, value):
         """Every value survives the relaxed form, but for an Int64 that fits 32 bits."""
 
@@ -692,6 +712,7 @@ class TestLaws:
         assert_same(extjson.loads(extjson.dumps(value)), value, type_of=whole)
 
     @given(trees(PLAIN_SCALARS), st.booleans(), st.sampled_from([None, 2]))
+    @settings(deadline=None)
     def test_plain_json_is_read_as_json_reads_it(self, value, ensure_ascii, indent):
         """On plain JSON, escaped or not, spaced or not, loads and json.loads agree."""
         text = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
@@ -700,6 +721,7 @@ class TestLaws:
         assert_same(extjson.loads(text.encode()), json.loads(text))
 
     @given(trees(SCALARS), st.sampled_from(["relaxed", "canonical", "stored"]))
+    @settings(deadline=None)
     def test_dumps_writes_what_to_json_returns(self, value, mode):
         """The text is exactly the compact JSON of the structure, which json can write in strict mode."""
         structure = extjson.to_json(value, mode=mode)
@@ -708,6 +730,7 @@ class TestLaws:
         assert extjson.dumps(value, mode=mode) == written
 
     @given(st.binary(max_size=30) | st.text('[]{}",:0e.-\\u d8"$oiNa', max_size=30))
+    @settings(deadline=None)
     def test_any_text_is_read_or_refused(self, text):
         """Whatever comes, loads returns a value or raises InvalidJSON, and the error can be sent."""
         try:
@@ -715,3 +738,234 @@ class TestLaws:
         except InvalidJSON as error:
             value = error.detail + str(error.pointer)
         assert isinstance(extjson.dumps(value).encode(), bytes)
+
+
+def outcome(function, *arguments, **options):
+    """What a call returned, or what it raised, in the words and with the pointer of the error."""
+    try:
+        return function(*arguments, **options)
+    except InvalidJSON as error:
+        return InvalidJSON, error.detail, error.pointer
+    except (TypeError, ValueError) as error:
+        return type(error), str(error)
+
+
+def spaced(texts):
+    return st.tuples(st.sampled_from(["", "", "", " ", "\n", "\t\r "]), texts).map("".join)
+
+
+# What looks like something else to whoever counts characters.
+KEY_TEXTS = st.sampled_from(
+    ['"a"', '"b"', '"c"', '"\\u0061"', '"a\\":"', '"\\u0022:"', '"\\u0000"', '"$date"', '"$code"']
+)
+STRING_TEXTS = st.sampled_from(
+    [
+        "",
+        "a",
+        "b",
+        "\\u0061",
+        'a\\":',
+        ":",
+        " :",
+        "\\\\",
+        "\\u0022:",
+        "\\u0000",
+        "\\ud800",
+        "\\ud83d\\ude00",
+        "é",
+        "\ud800",
+        "https://example.org/",
+        "2020-01-02T00:00:00Z",
+        "1" * 25,
+        "1e400",
+        "NaN",
+        "\\/",
+        "\n",
+        "\x7f",
+        "$date",
+        "$oid",
+        OID,
+        "$numberLong",
+        "$uuid",
+        "$code",
+        "\\u0024minKey",
+        "5e1234",
+    ]
+).map('"{}"'.format)
+NUMBER_TEXTS = st.one_of(
+    st.sampled_from(
+        [
+            "0",
+            "-0",
+            "-0.0",
+            "1",
+            "1E400",
+            "1e-400",
+            "-1e+0400",
+            "1e308",
+            "1.7976931348623159e308",
+            "9" * 18,
+            "9" * 19,
+            "1" * 19,
+            "9223372036854775807",
+            "-9223372036854775808",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "18446744073709551616",
+            "0." + "9" * 30,
+            "9" * 30 + ".5",
+            "1" * 5000,
+            "1e5",
+            "1E+5",
+            "01",
+            "1.",
+            "NaN",
+            "-Infinity",
+            "2.2250738585072011e-308",
+        ]
+    ),
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.from_regex(r"\A-?[1-9][0-9]{16,21}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?\Z"),
+)
+JSON_TEXTS = st.recursive(
+    st.one_of(STRING_TEXTS, NUMBER_TEXTS, st.sampled_from(["null", "true", "false", "nul"])),
+    lambda inner: (
+        st.lists(spaced(inner), max_size=4).map(lambda texts: f"[{','.join(texts)}]")
+        | st.lists(
+            st.tuples(spaced(KEY_TEXTS | STRING_TEXTS), spaced(st.just(":")), spaced(inner)).map("".join), max_size=4
+        ).map(lambda texts: f"{{{','.join(texts)}}}")
+        | st.tuples(inner, st.sampled_from([1, 99, 100, 101, 600, 1100])).map(lambda deep: nested(deep[1], deep[0]))
+    ),
+    max_leaves=10,
+)
+
+
+@st.composite
+def damaged(draw, texts):
+    """A text of which a part is repeated, or left out."""
+    text = draw(texts)
+    start, end = sorted(draw(st.tuples(*[st.integers(0, min(len(text), 100))] * 2)))
+    return text[:start] + text[start:end] * draw(st.sampled_from([0, 2])) + text[end:]
+
+
+ORDINARY = {
+    "a document": {"title": "Movie", "year": 2010, "rating": 7.5, "cast": [{"name": "A"}, {"name": "B"}], "plot": None},
+    "colons in strings": {"url": "https://example.org:80/", "at": "2020-01-02T03:04:05Z"},
+    "long digits": {
+        "ids": ["9" * 30, "0e" + "9" * 22],
+        "fraction": 0.0009876543210987654,
+        "tweet": 1234567890123456789,
+    },
+    "escapes": {"text": 'é\t"\\/\n', "empty": {}},
+    "operators": {"query": {"year": {"$gte": 1990}, "genres": {"$in": ["Drama"]}}, "limit": 10},
+    "typed values": {"released": {"$date": "2010-12-11T00:00:00Z"}, "ref": {"$oid": OID}},
+    "a large text": [{"a": [{"b": 1.5}]}] * 10_000,
+}
+
+
+class TestBothReaders:
+    @pytest.mark.parametrize("value", ORDINARY.values(), ids=ORDINARY)
+    @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+    def test_ordinary_text_is_read_once(self, value, separators, monkeypatch):
+        """What is plainly right is not read a second time by the strict reader."""
+        text = json.dumps(value, separators=separators).encode()
+        expected = extjson._read_strictly(text, extjson.WRAPPERS)
+        monkeypatch.setattr(extjson, "_read_strictly", None)
+
+        assert_same(extjson.loads(text), expected)
+
+    @given(JSON_TEXTS | damaged(JSON_TEXTS), st.booleans(), st.sampled_from(["", "\ufeff", "\n "]))
+    @settings(max_examples=500, deadline=None)
+    def test_every_text_is_read_as_the_strict_reader_reads_it(self, text, extended, before):
+        """The same value down to types and order of fields, or the same words at the same place."""
+        text = before + text
+
+        wrappers = extjson.WRAPPERS if extended else frozenset()
+
+        for content in (text, text.encode("utf-8", "surrogatepass")):
+            strictly = outcome(extjson._read_strictly, content, wrappers)
+            assert_same(outcome(extjson.loads, content, extended=extended), strictly)
+
+    @pytest.mark.parametrize("end", ["]", "!"])
+    @pytest.mark.parametrize("running", [True, False])
+    def test_the_collector_is_left_as_it_was(self, end, running):
+        """A large text, read or refused, does not switch the garbage collector on or off for good."""
+        (gc.enable if running else gc.disable)()
+        try:
+            outcome(extjson.loads, "[" + "1," * 100_000 + "1" + end)
+            assert gc.isenabled() == running
+        finally:
+            gc.enable()
+
+
+ODDITIES = [
+    *[1e16, -1e16, 9999999999999998.0, 1e-4, -1e-4, 9.999e-05, -9.999e-05, 1e-5, 5e-324, 1.5e300, -0.0],
+    *[2**63, -(2**63) - 1, 2**64, Decimal(1), True],
+    *["\ud800", Regex("\ud800"), type("Text", (str,), {})("x"), UUID(UUID_TEXT), b"x", datetime(2020, 1, 2)],
+    *[(1,), {1}, {1: 2}, {None: 1}, {1.5: 1}, {"$oid": 1}, {"$code": 1, "a": 2}, {"$date": {"a": 1}}],
+]
+
+
+@pytest.mark.parametrize("road", ["orjson"], indirect=True)
+class TestBothWriters:
+    @pytest.mark.parametrize("value", ODDITIES, ids=repr)
+    @pytest.mark.parametrize("mode", ["relaxed", "canonical", "stored"])
+    def test_an_odd_value_is_written_as_json_writes_it(self, value, mode):
+        """The same bytes, or the same error, wherever it stands."""
+        for written in (value, [value], {"a": {"b": value}}):
+            as_json = outcome(extjson._write_with_json, written, mode)
+            assert outcome(extjson.encode, written, mode=mode) == as_json
+
+    @given(trees(SCALARS), st.sampled_from(["relaxed", "canonical", "stored"]))
+    @settings(deadline=None)
+    def test_every_value_is_written_as_json_writes_it(self, value, mode):
+        """The same bytes, or the same error."""
+        assert outcome(extjson.encode, value, mode=mode) == outcome(extjson._write_with_json, value, mode)
+
+    def test_every_character_is_written_as_json_writes_it(self):
+        """No character is escaped by one writer alone, in a key or in a string."""
+        text = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
+
+        assert extjson.encode({text: text}) == extjson._write_with_json({text: text}, "relaxed")
+
+    @given(trees(SCALARS))
+    @settings(deadline=None)
+    def test_what_is_encoded_comes_back(self, value):
+        """Bytes as they are stored are read again, with the types that they had."""
+        assert_same(extjson.loads(extjson.encode(value, mode="stored")), value, type_of=bson_type)
+
+    def test_deep_documents_are_written(self):
+        """A document may be deeper than orjson writes."""
+        assert extjson.dumps(json.loads(nested(400))) == nested(400)
+
+
+class TestParse:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"_default":{"1":{"_id":1,"a":[1.5,null,true,"x"]}}}',
+            "[1e400,-1e400,1e16,-0.0,0.1]",
+            "[NaN,Infinity,-Infinity]",
+            "[9223372036854775807,9223372036854775808,123456789012345678901234567890]",
+            '"1234567890123456789012345"',
+            '{"a":1,"a":2}',
+            '"\\ud800"',
+            '{"$numberLong":"1"}',
+            "[" * 500 + "]" * 500,
+        ],
+    )
+    def test_it_is_what_json_reads(self, text):
+        """What a file of plain TinyDB may hold, the odd values included, is never read as something else."""
+        got, expected = extjson.parse(text.encode()), json.loads(text)
+
+        assert repr(got) == repr(expected)
+
+    @pytest.mark.parametrize("text", ["", "{", '{"a":1,}', "[1] 2", "nul"])
+    def test_what_json_refuses_is_refused(self, text):
+        """With its own words and place."""
+        with pytest.raises(json.JSONDecodeError) as caught:
+            extjson.parse(text.encode())
+        with pytest.raises(json.JSONDecodeError) as expected:
+            json.loads(text)
+
+        assert str(caught.value) == str(expected.value)

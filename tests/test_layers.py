@@ -126,6 +126,16 @@ class TestFloors:
 
         assert {package(module) for module in importers} == {"connectome.web"}
 
+    @pytest.mark.parametrize("module", ["api", "bodies", "envelopes", "exchange", "express", "problems", "serving"])
+    def test_the_operations_know_nothing_of_flask(self, module):
+        """What the express lane needs is plain functions: Flask is the other road to them."""
+        tree = ast.parse(MODULES[f"connectome.web.{module}"].read_text())
+
+        imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+
+        assert "flask" not in imported
+
 
 def loaded_by(statement: str) -> set[str]:
     """The modules that a fresh interpreter holds after a statement."""

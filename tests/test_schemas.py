@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from bson import Int64, ObjectId
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from connectome import extjson
+from connectome import extjson, schemas
 from connectome.errors import Failure, InvalidRequest
 from connectome.schemas import Schema
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["gate", "judge alone"], autouse=True)
+def road(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test here runs twice: as with the extra ``fast`` installed, and as without."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schemas, "HAS_GATE", request.param)
+        yield
 
 
 def refusal(source: Any) -> InvalidRequest:
@@ -317,6 +328,181 @@ class TestWhatADocumentLooksLike:
             "/released",
             "/votes",
         ]
+
+
+PLAIN: dict[str, tuple[Any, Any]] = {
+    "true": (True, {"a": 1}),
+    "types and limits": (
+        {
+            "$schema": DRAFT,
+            "$id": "https://example.org/movie",
+            "title": "a movie",
+            "type": "object",
+            "required": ["title"],
+            "properties": {
+                "title": {"type": "string", "minLength": 1},
+                "year": {"type": ["integer", "null"], "minimum": 1870, "exclusiveMaximum": 2100.5},
+                "genres": {"type": "array", "items": {"type": "string", "minLength": 1}, "uniqueItems": True},
+            },
+            "additionalProperties": False,
+        },
+        {"title": "Ikiru", "year": 1952, "genres": ["Drama"]},
+    ),
+    "references": (
+        {"items": {"$ref": "#/$defs/role"}, "$defs": {"role": {"properties": {"under": {"$ref": "#"}}}}},
+        [{"name": "Watanabe", "under": []}],
+    ),
+    "patterns": ({"patternProperties": {"^x_[a-z]*$": {"pattern": r"^\d{4}-\d{2}(-\d\d)?$"}}}, {"x_at": "1952-10-09"}),
+    "alternatives": ({"oneOf": [{"const": "a"}, {"enum": [1, None]}], "not": {"pattern": "^(b|c)$"}}, "a"),
+    "what says nothing": ({"format": "email", "x-note": {"multipleOf": 2}, "default": 5}, 5),
+}
+
+PATTERNS = [
+    "a",
+    "^a$",
+    "a|b$",
+    "^[a-c]+$",
+    "[^a]",
+    "^(?:a|b){1,2}$",
+    r"^\d+$",
+    r"^\w$",
+    "^.$",
+    r"\.$",
+    r"a\$",
+    r"\S",
+    "(?i)A",
+    "a*?",
+    "",
+    "$",
+]
+TEXTS = [
+    "",
+    "a",
+    "A",
+    "b",
+    "ab",
+    "aa",
+    "a\n",
+    "\n",
+    "\r",
+    "\u2028",
+    "1",
+    "\u0663",
+    "\u00e9",
+    "\U0001f600",
+    ".",
+    "$",
+    "a$",
+    "a.\n",
+    "c",
+]
+NUMBERS = [0, 1, 2, -1, 3, 0.0, -0.0, 1.0, 0.5, 1e300, 2**53, 2**53 + 1, 2.0**53, 2**60, 2.0**60, 2**63 - 1, -(2**63)]
+VALUES = st.recursive(
+    st.sampled_from([None, True, False, *NUMBERS, *TEXTS]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(TEXTS), inner, max_size=3),
+    max_leaves=8,
+)
+COUNTS = st.sampled_from([0, 1, 2, 2.0])
+NAMES = st.lists(st.sampled_from(TEXTS[:6]), unique=True, max_size=2)
+
+
+def schemas_of(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Objects of up to four keywords."""
+    several = st.lists(inner, min_size=1, max_size=3)
+    operands = {
+        **dict.fromkeys(("not", "if", "then", "else", "items", "contains", "propertyNames"), inner),
+        **dict.fromkeys(("additionalProperties", "unevaluatedItems", "unevaluatedProperties"), inner),
+        **dict.fromkeys(("allOf", "anyOf", "oneOf", "prefixItems"), several),
+        **dict.fromkeys(("properties", "dependentSchemas"), st.dictionaries(st.sampled_from(TEXTS), inner, max_size=3)),
+        **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "minContains", "maxContains"), COUNTS),
+        **dict.fromkeys(("minProperties", "maxProperties"), COUNTS),
+        **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), st.sampled_from(NUMBERS)),
+        "patternProperties": st.dictionaries(st.sampled_from(PATTERNS), inner, max_size=2),
+        "type": st.sampled_from(["null", "boolean", "integer", "number", "string", "array", "object"]),
+        "required": NAMES,
+        "dependentRequired": st.dictionaries(st.sampled_from(TEXTS[:6]), NAMES, max_size=2),
+        "multipleOf": st.sampled_from([1, 2, 0.1]),
+        "uniqueItems": st.booleans(),
+        "pattern": st.sampled_from(PATTERNS),
+        "format": st.sampled_from(["email", "date"]),
+        "const": VALUES,
+        "enum": st.lists(VALUES, min_size=1, max_size=3),
+        "$ref": st.sampled_from(["#", "#/$defs/a", "#/$defs/b"]),
+    }
+    pairs = st.one_of([st.tuples(st.just(keyword), operand) for keyword, operand in operands.items()])
+    return st.lists(pairs, max_size=4).map(dict)
+
+
+SCHEMAS = st.recursive(st.booleans(), schemas_of, max_leaves=6)
+
+
+@pytest.mark.parametrize("road", [True], ids=["gate"], indirect=True)
+class TestTheGate:
+    @pytest.mark.parametrize(("source", "value"), PLAIN.values(), ids=PLAIN)
+    def test_what_is_plainly_valid_never_comes_before_the_judge(self, source, value, monkeypatch):
+        """jsonschema, a hundred times slower, is asked about what may be wrong, and about keywords that differ."""
+        schema = Schema(source)
+        monkeypatch.setattr(schema, "_validator", None)
+
+        assert schema.admits(value)
+        assert schema.failures(value) == []
+
+    @pytest.mark.parametrize(
+        ("source", "value"),
+        [
+            ({"maximum": 2.0**60}, 2**60 + 1),
+            ({"exclusiveMaximum": -(2**63)}, -(2.0**63)),
+            ({"not": {"const": 2.0**60}}, 2**60),
+            ({"not": {"enum": [2.0**60]}}, 2**60),
+            ({"uniqueItems": True}, [2**60, 2.0**60]),
+            ({"uniqueItems": True, "prefixItems": [{}, {}], "items": {"type": "string"}}, [2**60, 2.0**60]),
+            ({"not": {"pattern": r"^\d$"}}, "\u0663"),
+            ({"oneOf": [{"pattern": r"^\w$"}, {"type": "string"}]}, "\u00e9"),
+            ({"contains": {"pattern": r"^\d$"}, "maxContains": 0, "minContains": 0}, ["\u0663"]),
+            ({"if": {"pattern": r"^\d$"}, "then": False}, "\u0663"),
+            ({"patternProperties": {r"^\d$": False}}, {"\u0663": 1}),
+            ({"not": {"pattern": "^a$"}}, "a\n"),
+        ],
+        ids=str,
+    )
+    def test_where_they_differ_the_judge_is_asked(self, source, value):
+        """What jsonschema-rs alone would let through is refused."""
+        assert len(failures(source, value)) == 1
+
+    @given(SCHEMAS, SCHEMAS, SCHEMAS, st.lists(VALUES, min_size=1, max_size=6))
+    @settings(max_examples=300, deadline=None)
+    def test_nothing_passes_the_gate_that_the_judge_refuses(self, source, one, other, values):
+        """Any schema and any value: the failures are those that jsonschema alone finds."""
+        if type(source) is dict:
+            source = {**source, "$defs": {"a": one, "b": other}}
+        try:
+            schema = Schema(source)
+        except InvalidRequest:  # a reference in a circle
+            return
+        judge = Schema(source)
+        judge._lets_through = schemas._closed
+
+        for value in values:
+            assert schema.failures(value) == judge.failures(value)
+            assert schema.admits(value) == (not judge.failures(value))
+
+    @pytest.mark.parametrize("pattern", PATTERNS)
+    @pytest.mark.parametrize(
+        "source", [{"pattern": 0}, {"not": {"pattern": 0}}, {"patternProperties": {"0": False}}], ids=str
+    )
+    def test_a_pattern_is_pythons(self, pattern, source):
+        """Whatever another engine makes of it, in a schema, in one turned round, and as a name."""
+        source = extjson.loads(extjson.dumps(source).replace('"0"', "0").replace("0", extjson.dumps(pattern)))
+        judge = Schema(source)
+        judge._lets_through = schemas._closed
+
+        for text in [*TEXTS, *({text: 1} for text in TEXTS)]:
+            assert Schema(source).failures(text) == judge.failures(text)
+
+    def test_what_is_no_json_is_left_to_the_judge(self):
+        """A value that only Python has does not break the gate."""
+        assert failures({"type": "string"}, "\ud800") == []
+        assert len(failures({"type": "string"}, object())) == 1
 
 
 @pytest.fixture

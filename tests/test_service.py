@@ -25,7 +25,7 @@ from connectome.errors import (
 )
 from connectome.query import Filter, Update
 from connectome.service import ROLES, Service, same_secret
-from connectome.stores import Find, Modify, Store, files
+from connectome.stores import Find, Index, Modify, Store, files
 from connectome.stores.files import Files
 
 
@@ -427,6 +427,64 @@ class TestRotate:
         service.create(id="mock", credentials={"read": "r"})
 
         assert service.rotate("mock", "read").startswith("cr_")
+
+
+class TestIndexes:
+    def test_an_index_makes_itself_when_a_path_is_asked_for_again(self, service, movies):
+        """And is listed with its uses; nothing is pinned."""
+        service.import_documents("movies", [{"n": n} for n in range(1_000)])
+        reader = service.reader(movies["read"], "movies")
+
+        stages = [reader.explain(Find(Filter({"n": 7}))).stage for _ in range(3)]
+
+        assert stages == ["COLLSCAN", "IXSCAN", "IXSCAN"]
+        (index,) = service.indexes("movies")
+        assert (index.path, index.pinned, index.uses) == ("n", False, 3)
+        assert index.bytes > 8_000
+
+    def test_a_pinned_index_is_there_for_the_first_question(self, service, movies):
+        """It does not have to be asked for twice."""
+        service.import_documents("movies", [{"n": n} for n in range(1_000)])
+
+        assert service.pin("movies", "n") == Index("n", True, 0, 0)
+        assert service.reader(movies["read"], "movies").explain(Find(Filter({"n": 7}))).path == "n"
+
+    def test_a_pinned_index_is_pinned_after_a_restart(self, service, movies, store):
+        """The catalog remembers; what made itself is made again."""
+        service.pin("movies", "n")
+        service.pin("movies", "address.city")
+
+        again = Service(store)
+
+        assert [(index.path, index.pinned) for index in again.indexes("movies")] == [
+            ("address.city", True),
+            ("n", True),
+        ]
+        again.unpin("movies", "n")
+        assert [index.path for index in Service(store).indexes("movies")] == ["address.city"]
+
+    @pytest.mark.parametrize(
+        ("path", "detail"),
+        [
+            ("", "a path names a field, and this one is empty"),
+            ("a..b", "a path has no empty parts: 'a..b'"),
+            ("cast.0.role", 'an index is of a path without positions, not "cast.0.role"'),
+        ],
+    )
+    def test_a_path_that_can_have_no_index_is_refused(self, service, movies, path, detail):
+        """It says why."""
+        with pytest.raises(InvalidRequest) as caught:
+            service.pin("movies", path)
+
+        assert caught.value.detail == detail
+        assert service.indexes("movies") == []
+
+    def test_what_is_not_pinned_cannot_be_unpinned(self, service, movies):
+        """It says so."""
+        with pytest.raises(InvalidRequest) as caught:
+            service.unpin("movies", "n")
+
+        assert caught.value.detail == 'there is no pinned index of "n"'
 
 
 class TestImport:

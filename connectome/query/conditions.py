@@ -2,7 +2,7 @@
 The conditions of filters: the compiler, and every filter operator.
 
 A source is read whole, once, and nonsense is refused wherever it stands, whatever the collection holds; what is kept
-is a fold of closures.  An operator is one function under ``@field_operator``: it gets its operand once and returns a
+is a tree of closures.  An operator is one function under ``@field_operator``: it gets its operand once and returns a
 test on one value.  Arrays are a property of the operator; negation stands outside the path, so that ``$ne`` means "no
 value here equals", not "some value here differs".
 """
@@ -23,8 +23,10 @@ from connectome.extjson import preview
 from connectome.query import geometry
 from connectome.query.expressions import compile_expression
 from connectome.query.json_schema import compile_schema
-from connectome.query.paths import Arrays, Predicate, Test, any_element, at_path, opened
+from connectome.query.paths import Arrays, Test, any_element, without_path
 from connectome.query.patterns import compile_pattern
+from connectome.query.tree import Condition, Leaf, Locate, every, negated, some
+from connectome.query.tree import at as placed_at
 from connectome.query.values import (
     INT64,
     MISSING,
@@ -45,42 +47,27 @@ from connectome.query.values import (
 )
 
 
-def document_predicate(source: Value) -> Predicate:
-    """The predicate on whole documents for a filter, or for one arm of ``$and``, ``$or`` or ``$nor``."""
+def document_condition(source: Value) -> Condition:
+    """The condition on whole documents of a filter, or of one arm of ``$and``, ``$or`` or ``$nor``."""
     if type(source) is not dict:
         raise QueryError(f"a filter is an object, not {preview(source)}", code="TypeMismatch")
-    predicates = []
-    for name, condition in source.items():
+    conditions = []
+    for name, operand in source.items():
         with at(name):
-            if name.startswith("$"):
-                predicates.append(_top_level(name)(condition))
-            else:
-                predicates.append(_field_predicate(name, condition))
-    return _every(predicates)
-
-
-def _field_predicate(path: str, condition: Value) -> Predicate:
-    return located(condition, lambda test, arrays: at_path(path, test, arrays))
+            conditions.append(_top_level(name)(operand) if name.startswith("$") else located(operand, placed_at(name)))
+    return every(conditions)
 
 
 def element_test(condition: Value) -> Test:
     """The test on an element for operators or a regular expression, as if it stood at a path of its own."""
-    return located(condition, lambda test, arrays: _WITHOUT_PATH[arrays](test))
+    return located(condition, lambda leaf: Condition(without_path(leaf.test, leaf.arrays))).predicate
 
 
-# What each way of meeting arrays makes of a test on a value that is there already.
-_WITHOUT_PATH: Final[dict[Arrays, Callable[[Test], Test]]] = {
-    "each": opened,
-    "whole": lambda test: test,
-    "elements": any_element,
-}
-
-
-def located(condition: Value, locate: Locate) -> Predicate:
-    """The predicate for what stands behind a field's name: operators, a regular expression, or a value."""
+def located(condition: Value, locate: Locate) -> Condition:
+    """The condition for what stands behind a field's name: operators, a regular expression, or a value."""
     if is_condition(condition):
         return field_condition(condition, locate)
-    return locate(_value_or_pattern(condition), "each")
+    return locate(_value_or_pattern(condition))
 
 
 def is_condition(value: Value) -> bool:
@@ -91,34 +78,16 @@ def is_condition(value: Value) -> bool:
     return first.startswith("$") and first not in ("$ref", "$id", "$db")  # a DBRef is a literal
 
 
-def _every(predicates: list[Predicate]) -> Predicate:
-    if not predicates:
-        return lambda _: True
-    if len(predicates) == 1:
-        return predicates[0]
-    if len(predicates) == 2:
-        one, other = predicates
-        return lambda document: one(document) and other(document)
-    return lambda document: all(predicate(document) for predicate in predicates)
-
-
-def _negated(predicate: Predicate) -> Predicate:
-    return lambda document: not predicate(document)
-
-
 _TestMaker = TypeVar("_TestMaker", bound=Callable[..., Test])
 
-# Where a test looks: at a path of a document, or, inside $elemMatch, at the element itself.
-Locate = Callable[[Test, Arrays], Predicate]
-
-# Operand, what the companions beside it say, and where to look → predicate.
-_FieldOperator = Callable[[Value, Mapping[str, Any], Locate], Predicate]
+# Operand, what the companions beside it say, and where to look → condition.
+_FieldOperator = Callable[[Value, Mapping[str, Any], Locate], Condition]
 FIELD_OPERATORS: dict[str, _FieldOperator] = {}
 # An operator that only says more about others → those others, and what reads its operand.
 COMPANIONS: dict[str, tuple[list[str], Callable[[Value], Any]]] = {}
 # Operators that match where their test fails: an element that passes it is not what was found.
 NEGATIVE: set[str] = {"$not", "$exists"}
-TOP_LEVEL_OPERATORS: dict[str, Callable[[Value], Predicate]] = {}
+TOP_LEVEL_OPERATORS: dict[str, Callable[[Value], Condition]] = {}
 
 
 def _documented(compile_: _FieldOperator, function: Callable[..., Any]) -> _FieldOperator:
@@ -130,7 +99,7 @@ def field_operator(
     name: str,
     *,
     arrays: Arrays = "each",
-    negated: bool = False,
+    negative: bool = False,
     beside: Mapping[str, Callable[[Value], Any]] = MappingProxyType({}),
 ) -> Callable[[_TestMaker], _TestMaker]:
     """
@@ -138,18 +107,19 @@ def field_operator(
 
     Args:
         arrays: ``"each"`` tries the elements of an array, then the array; ``"whole"`` the array as it stands.
-        negated: The operator matches where no value at the path passes the test.
+        negative: The operator matches where no value at the path passes the test.
         beside: Companions that may stand beside it, each with what reads its operand; what was read is given to
             the function after its own operand, MISSING where the companion is not there.
     """
 
     def declare(function: _TestMaker) -> _TestMaker:
-        def compile_(operand: Value, said: Mapping[str, Any], locate: Locate) -> Predicate:
-            predicate = locate(function(operand, *(said.get(companion, MISSING) for companion in beside)), arrays)
-            return _negated(predicate) if negated else predicate
+        def compile_(operand: Value, said: Mapping[str, Any], locate: Locate) -> Condition:
+            test = function(operand, *(said.get(companion, MISSING) for companion in beside))
+            condition = locate(Leaf(name, MISSING if said else operand, test, arrays))
+            return negated(condition) if negative else condition
 
         FIELD_OPERATORS[name] = _documented(compile_, function)
-        if negated:
+        if negative:
             NEGATIVE.add(name)
         for companion, read in beside.items():
             COMPANIONS.setdefault(companion, ([], read))[0].append(name)
@@ -160,20 +130,20 @@ def field_operator(
 
 def field_connective(
     name: str,
-) -> Callable[[Callable[[Value, Locate], Predicate]], Callable[[Value, Locate], Predicate]]:
-    """Declare a function that places its own tests, from operand and ``Locate`` to predicate."""
+) -> Callable[[Callable[[Value, Locate], Condition]], Callable[[Value, Locate], Condition]]:
+    """Declare a function that places its own leaves, from operand and ``Locate`` to condition."""
 
-    def declare(function: Callable[[Value, Locate], Predicate]) -> Callable[[Value, Locate], Predicate]:
+    def declare(function: Callable[[Value, Locate], Condition]) -> Callable[[Value, Locate], Condition]:
         FIELD_OPERATORS[name] = _documented(lambda operand, _, locate: function(operand, locate), function)
         return function
 
     return declare
 
 
-def top_level_operator(name: str) -> Callable[[Callable[[Value], Predicate]], Callable[[Value], Predicate]]:
-    """Declare a function from operand to predicate that stands where a field's name could."""
+def top_level_operator(name: str) -> Callable[[Callable[[Value], Condition]], Callable[[Value], Condition]]:
+    """Declare a function from operand to condition that stands where a field's name could."""
 
-    def declare(function: Callable[[Value], Predicate]) -> Callable[[Value], Predicate]:
+    def declare(function: Callable[[Value], Condition]) -> Callable[[Value], Condition]:
         TOP_LEVEL_OPERATORS[name] = function
         return function
 
@@ -194,7 +164,7 @@ def _refuse_by_name(name: str) -> None:
         raise QueryError(f"{name} is not offered: {REFUSED[name]}")
 
 
-def _top_level(name: str) -> Callable[[Value], Predicate]:
+def _top_level(name: str) -> Callable[[Value], Condition]:
     _refuse_by_name(name)
     if name not in TOP_LEVEL_OPERATORS:
         hint = " it is an operator of a field;" if name in FIELD_OPERATORS else ""
@@ -207,8 +177,8 @@ def is_operator(name: str) -> bool:
     return name in FIELD_OPERATORS
 
 
-def field_condition(condition: Document, locate: Locate) -> Predicate:
-    """The predicate for an object of operators such as ``{"$gte": 1, "$lt": 5}``."""
+def field_condition(condition: Document, locate: Locate) -> Condition:
+    """The condition for an object of operators such as ``{"$gte": 1, "$lt": 5}``."""
     said = {}
     for name in COMPANIONS.keys() & condition.keys():
         needed, read = COMPANIONS[name]
@@ -217,7 +187,7 @@ def field_condition(condition: Document, locate: Locate) -> Predicate:
                 raise QueryError(f"{name} needs {' or '.join(needed)} beside it")
             said[name] = read(condition[name])
 
-    predicates = []
+    conditions = []
     for name, operand in condition.items():
         if name in said:
             continue
@@ -225,8 +195,8 @@ def field_condition(condition: Document, locate: Locate) -> Predicate:
             _refuse_by_name(name)
             if name not in FIELD_OPERATORS:
                 raise QueryError(f"unknown operator: {name}; {_expected(name, FIELD_OPERATORS)}")
-            predicates.append(FIELD_OPERATORS[name](operand, said, locate))
-    return _every(predicates)
+            conditions.append(FIELD_OPERATORS[name](operand, said, locate))
+    return every(conditions)
 
 
 def _expected(name: str, table: dict[str, Any]) -> str:
@@ -234,7 +204,7 @@ def _expected(name: str, table: dict[str, Any]) -> str:
     return f"did you mean {nearest[0]}?" if nearest else "expected one of " + ", ".join(sorted(table))
 
 
-def _arms(operand: Value, name: str) -> list[Predicate]:
+def _arms(operand: Value, name: str) -> list[Condition]:
     if type(operand) is not list or not operand:
         raise QueryError(f"{name} needs an array of at least one filter, not {preview(operand)}")
     arms = []
@@ -242,38 +212,36 @@ def _arms(operand: Value, name: str) -> list[Predicate]:
         with at(position):
             if type(arm) is not dict:
                 raise QueryError(f"{name} needs filters, which are objects, not {preview(arm)}")
-            arms.append(document_predicate(arm))
+            arms.append(document_condition(arm))
     return arms
 
 
 @top_level_operator("$and")
-def and_(operand: Value) -> Predicate:
+def and_(operand: Value) -> Condition:
     """Match documents that match every filter of the array."""
-    return _every(_arms(operand, "$and"))
+    return every(_arms(operand, "$and"))
 
 
 @top_level_operator("$or")
-def or_(operand: Value) -> Predicate:
+def or_(operand: Value) -> Condition:
     """Match documents that match at least one filter of the array."""
-    arms = _arms(operand, "$or")
-    return lambda document: any(arm(document) for arm in arms)
+    return some(_arms(operand, "$or"))
 
 
 @top_level_operator("$nor")
-def nor(operand: Value) -> Predicate:
+def nor(operand: Value) -> Condition:
     """Match documents that match no filter of the array."""
-    arms = _arms(operand, "$nor")
-    return lambda document: not any(arm(document) for arm in arms)
+    return negated(some(_arms(operand, "$nor")))
 
 
 @field_connective("$not")
-def not_(operand: Value, locate: Locate) -> Predicate:
+def not_(operand: Value, locate: Locate) -> Condition:
     """Match where the operators, or the regular expression, do not; missing fields match."""
     if type(operand) is Regex:
-        return _negated(locate(_pattern_test(operand), "each"))
+        return negated(locate(_value_or_pattern(operand)))
     if type(operand) is not dict or not operand:
         raise QueryError(f"$not needs a regular expression or an object of operators, not {preview(operand)}")
-    return _negated(field_condition(operand, locate))
+    return negated(field_condition(operand, locate))
 
 
 _PLAIN_NUMBERS = frozenset({int, Int64, float})
@@ -301,7 +269,7 @@ def eq(operand: Value) -> Test:
     return lambda value: rank(value) == bracket and sort_key(value) == key
 
 
-@field_operator("$ne", negated=True)
+@field_operator("$ne", negative=True)
 def ne(operand: Value) -> Test:
     """Match where no value equals the operand."""
     _refuse_regex(operand, "$ne")
@@ -368,7 +336,7 @@ def in_(operand: Value) -> Test:
     return _one_of(operand, "$in")
 
 
-@field_operator("$nin", negated=True)
+@field_operator("$nin", negative=True)
 def nin(operand: Value) -> Test:
     """Match where no value is one of the array's or matches one of its regular expressions."""
     return _one_of(operand, "$nin")
@@ -400,10 +368,10 @@ def _one_of(operand: Value, name: str) -> Test:
 
 
 @field_connective("$exists")
-def exists(operand: Value, locate: Locate) -> Predicate:
+def exists(operand: Value, locate: Locate) -> Condition:
     """Match where the field is there (null counts), or, with a false operand, where it is not."""
-    present = locate(lambda value: value is not MISSING, "whole")
-    return present if truthy(operand) else _negated(present)
+    present = locate(Leaf("$exists", True, lambda value: value is not MISSING, "whole"))
+    return present if truthy(operand) else negated(present)
 
 
 @field_operator("$type")
@@ -523,9 +491,11 @@ def regex(operand: Value, options: Value = MISSING) -> Test:
     return _pattern_test(Regex(operand, options or ""))
 
 
-def _value_or_pattern(operand: Value) -> Test:
+def _value_or_pattern(operand: Value) -> Leaf:
     """What a plain value means where a field is compared with it: equality, or a search for a pattern."""
-    return _pattern_test(operand) if type(operand) is Regex else eq(operand)
+    if type(operand) is Regex:
+        return Leaf("$regex", operand, _pattern_test(operand), "each")
+    return Leaf("$eq", operand, eq(operand), "each")
 
 
 def _pattern_test(expression: Regex[str]) -> Test:
@@ -536,7 +506,7 @@ def _pattern_test(expression: Regex[str]) -> Test:
 
 
 @field_connective("$all")
-def all_(operand: Value, locate: Locate) -> Predicate:
+def all_(operand: Value, locate: Locate) -> Condition:
     """
     Match where each of the array's values is found: an AND of equalities, or of ``$elemMatch``.
 
@@ -546,8 +516,8 @@ def all_(operand: Value, locate: Locate) -> Predicate:
     if type(operand) is not list:
         raise QueryError(f"$all needs an array, not {preview(operand)}")
     if not operand:
-        return lambda _: False
-    predicates = []
+        return Condition(lambda _: False)
+    conditions = []
     elem_matches = is_elem_match(operand[0])
     for position, choice in enumerate(operand):
         with at(position):
@@ -556,12 +526,12 @@ def all_(operand: Value, locate: Locate) -> Predicate:
                     f"$all takes only $elemMatch, or no operators, not {preview(choice)} beside the others"
                 )
             if elem_matches:
-                predicates.append(field_condition(choice, locate))
+                conditions.append(field_condition(choice, locate))
             elif is_condition(choice):
                 raise QueryError(f"$all takes values or $elemMatch, and no operators such as {preview(choice)}")
             else:
-                predicates.append(locate(_value_or_pattern(choice), "each"))
-    return _every(predicates)
+                conditions.append(locate(_value_or_pattern(choice)))
+    return every(conditions)
 
 
 def is_elem_match(value: Value) -> bool:
@@ -580,9 +550,12 @@ def elem_match(operand: Value) -> Test:
     if type(operand) is not dict:
         raise QueryError(f"$elemMatch needs an object, not {preview(operand)}")
     if is_condition(operand) and next(iter(operand)) not in ("$and", "$or", "$nor", "$where"):
-        return field_condition(operand, lambda test, arrays: any_element(test) if arrays == "elements" else test)
+        # Not opened: what holds is said of the element itself, be it an array.
+        return field_condition(
+            operand, lambda leaf: Condition(any_element(leaf.test) if leaf.arrays == "elements" else leaf.test)
+        ).predicate
 
-    matches = document_predicate(operand)
+    matches = document_condition(operand).predicate
 
     def element_matches(element: Value) -> bool:
         if type(element) is dict:
@@ -679,42 +652,42 @@ def bits_any_clear(operand: Value) -> Test:
 
 
 @top_level_operator("$expr")
-def expr(operand: Value) -> Predicate:
+def expr(operand: Value) -> Condition:
     """Match documents for which an aggregation expression is true."""
     value_for = compile_expression(operand)
-    return lambda document: truthy(value_for(document))
+    return Condition(lambda document: truthy(value_for(document)))
 
 
 @top_level_operator("$jsonSchema")
-def json_schema(operand: Value) -> Predicate:
+def json_schema(operand: Value) -> Condition:
     """Match documents that satisfy a JSON Schema in MongoDB's dialect, with ``bsonType``."""
-    return compile_schema(operand)
+    return Condition(compile_schema(operand))
 
 
 @top_level_operator("$comment")
-def comment(_: Value) -> Predicate:
+def comment(_: Value) -> Condition:
     """Say something to whoever reads the query; it matches every document."""
-    return lambda _: True
+    return every([])
 
 
 @field_connective("$comment")
-def field_comment(_: Value, __: Locate) -> Predicate:
+def field_comment(_: Value, __: Locate) -> Condition:
     """Say something to whoever reads the condition; it matches every value."""
-    return lambda _: True
+    return every([])
 
 
 @top_level_operator("$alwaysTrue")
-def always_true(operand: Value) -> Predicate:
+def always_true(operand: Value) -> Condition:
     """Match every document."""
     _require_one(operand, "$alwaysTrue")
-    return lambda _: True
+    return every([])
 
 
 @top_level_operator("$alwaysFalse")
-def always_false(operand: Value) -> Predicate:
+def always_false(operand: Value) -> Condition:
     """Match no document."""
     _require_one(operand, "$alwaysFalse")
-    return lambda _: False
+    return Condition(lambda _: False)
 
 
 def _require_one(operand: Value, name: str) -> None:
@@ -723,9 +696,9 @@ def _require_one(operand: Value, name: str) -> None:
 
 
 @top_level_operator("$sampleRate")
-def sample_rate(operand: Value) -> Predicate:
+def sample_rate(operand: Value) -> Condition:
     """Match each document with a probability from 0 to 1."""
     if not is_number(operand) or not 0 <= exact(operand) <= 1:
         raise QueryError(f"$sampleRate needs a number from 0 to 1, not {preview(operand)}")
     rate = float(exact(operand))
-    return lambda _: random.random() < rate
+    return Condition(lambda _: random.random() < rate)

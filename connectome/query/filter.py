@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
-from itertools import islice
 from typing import Final
 
 from bson import Regex
@@ -19,18 +18,20 @@ from connectome.query.conditions import (
     DISTANCES,
     NEAR,
     NEGATIVE,
-    document_predicate,
+    document_condition,
     field_condition,
     is_condition,
     is_elem_match,
     located,
 )
 from connectome.query.deadline import check
+from connectome.query.generated import document_scan
 from connectome.query.paths import Arrays, Predicate, Test, yielded
+from connectome.query.tree import Condition, Leaf
 from connectome.query.values import MISSING, Document, Value
 
 # How many documents are matched between two looks at the clock.
-_CHUNK: Final = 256
+_CHUNK: Final = 1024
 
 
 class Filter:
@@ -46,19 +47,22 @@ class Filter:
 
     def __init__(self, source: Value) -> None:
         self.source = source
-        self.matches: Predicate = document_predicate(source)
-        self._distance = _distance(source)
+        self.condition = document_condition(source)
+        self.matches: Predicate = self.condition.predicate
+        # With $near: how far a document that matches is from its point.
+        self.distance = _distance(source)
 
     def select(self, documents: Iterable[Document]) -> list[Document]:
         """The documents that match, in the order in which they come; with ``$near``, the nearest first."""
-        matches = self.matches
+        rest = list(documents)
+        scan = document_scan(self.condition, len(rest))
         found: list[Document] = []
-        rest = iter(documents)
-        while chunk := list(islice(rest, _CHUNK)):
+        for start in range(0, len(rest), _CHUNK):
             check()
-            found += [document for document in chunk if matches(document)]
-        if self._distance:
-            found.sort(key=self._distance)
+            chunk = rest[start : start + _CHUNK]
+            found += [chunk[position] for position in scan(chunk)]
+        if self.distance:
+            found.sort(key=self.distance)
         return found
 
     @cached_property
@@ -179,9 +183,9 @@ def _positive_tests(condition: Value) -> list[tuple[Test, Arrays]]:
     """The tests that a condition places, without those whose failing it asks for."""
     found: list[tuple[Test, Arrays]] = []
 
-    def collect(test: Test, arrays: Arrays) -> Predicate:
-        found.append((test, arrays))
-        return test
+    def collect(leaf: Leaf) -> Condition:
+        found.append((leaf.test, leaf.arrays))
+        return Condition(leaf.test)
 
     if is_condition(condition):
         field_condition({name: operand for name, operand in condition.items() if name not in NEGATIVE}, collect)

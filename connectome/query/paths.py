@@ -76,9 +76,9 @@ def at_path(path: str, test: Test, arrays: Arrays) -> Predicate:
             ``"whole"`` hands the array to the test as it stands.  ``"elements"`` tries only the elements of an array.
     """
     parts = parse_path(path)
+    last = without_path(test, arrays)
     if arrays == "elements":
-        test = any_element(test)
-    last = opened(test) if arrays == "each" else test
+        test = last
 
     # From the last part to the first: what a part does with a document, and with an array, calls what the next does.
     in_document = _into_document(parts[-1], last)
@@ -105,6 +105,13 @@ def opened(test: Test) -> Test:
 def any_element(test: Test) -> Test:
     """The test that a value is an array of which an element passes."""
     return lambda value: type(value) is list and any(map(test, value))
+
+
+def without_path(test: Test, arrays: Arrays) -> Test:
+    """The test on a value that is there already, as if a path had led to it."""
+    if arrays == "elements":
+        return any_element(test)
+    return opened(test) if arrays == "each" else test
 
 
 def _entering(in_document: Predicate, in_array: Callable[[list[Value]], bool], *, otherwise: Test) -> Test:
@@ -136,6 +143,43 @@ def _into_array(part: str, in_document: Predicate, at_index: Test) -> Callable[[
     index = int(part)
     # Documents first, then the index: MongoDB tries both ("a.0" may be a field or a position).
     return lambda array: in_elements(array) or (index < len(array) and at_index(array[index]))
+
+
+def is_plain(path: Path) -> bool:
+    """Whether no part of a path could be a position: what it yields is then the same for every operator."""
+    return not any(map(is_index, path))
+
+
+def column_value(path: Path) -> Callable[[Document], Value]:
+    """
+    What a plain path yields, as one value for a column.
+
+    Returns:
+        A function from document to the value, MISSING where there is none; where the path leads through an array, a
+        tuple of all values that it yields.
+    """
+    name, rest = path[0], path[1:]
+    if not rest:
+        return lambda document: document.get(name, MISSING)
+    below = column_value(rest)
+
+    def value_of(document: Document) -> Value:
+        value = document.get(name)
+        if type(value) is dict:
+            return below(value)
+        if type(value) is not list:
+            return MISSING
+        found: list[Value] = []
+        for element in value:
+            if type(element) is dict:
+                inner = below(element)
+                if type(inner) is tuple:
+                    found.extend(inner)
+                else:
+                    found.append(inner)
+        return tuple(found)
+
+    return value_of
 
 
 def yielded(path: str, document: Document, arrays: Arrays) -> Iterator[tuple[Value, int | None]]:

@@ -214,6 +214,8 @@ def _plant(tree: _Tree, path: Path) -> None:
 
 
 def _included(tree: _Tree, document: Document) -> Document:
+    if not any(tree.values()):
+        return {name: value for name, value in document.items() if name in tree}
     kept = {}
     for name, value in document.items():
         if name in tree:

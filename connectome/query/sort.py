@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Final
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from bson import Int64
 
 from connectome.errors import QueryError, at
 from connectome.extjson import preview
-from connectome.query.paths import EMPTY_ARRAY, ParallelArrays, Path, parse_field_path, values_along
-from connectome.query.values import MISSING, Document, SortKey, Value, integral, is_number, sort_key
+from connectome.query.paths import (
+    EMPTY_ARRAY,
+    ParallelArrays,
+    Path,
+    column_value,
+    is_plain,
+    parse_field_path,
+    values_along,
+)
+from connectome.query.values import MISSING, Document, SortKey, Value, integral, is_number, rank, sort_key
 
 MAX_SORT_FIELDS: Final = 32
 
@@ -30,10 +41,11 @@ class Sort:
 
     def __init__(self, source: Value) -> None:
         self.source = source
-        self._natural = _natural(source)
-        pairs = [] if self._natural else _pairs(source)
-        self._descending = [descends for _, descends in pairs]
-        self._key = _key_function([path for path, _ in pairs], self._descending)
+        # 1 or -1 for a sort by $natural, the order in which documents were inserted; 0 for any other.
+        self.natural = _natural(source)
+        # Each path, and whether it descends.
+        self.fields: Sequence[tuple[Path, bool]] = () if self.natural else _pairs(source)
+        self._key = _key_function([path for path, _ in self.fields], [descends for _, descends in self.fields])
 
     def __call__(self, documents: Iterable[Document], *, limit: int = 0) -> list[Document]:
         """
@@ -42,17 +54,91 @@ class Sort:
         Raises:
             QueryError: ``BadValue`` -- two of the fields lead into different arrays of one document.
         """
-        if self._natural:
-            ordered = list(documents)[:: self._natural]
+        documents = list(documents)
+        if not self.fields:
+            ordered = documents[:: self.natural or 1]
             return ordered[:limit] if limit else ordered
+        if all(is_plain(path) for path, _ in self.fields):
+            order = self.order([list(map(column_value(path), documents)) for path, _ in self.fields], limit=limit)
+            if order is not None:
+                return [documents[position] for position in order]
         keyed = [(self._key(document), document) for document in documents]
-        for position, descending in reversed(list(enumerate(self._descending))):
-            keyed.sort(key=lambda pair: pair[0][position], reverse=descending)
+        for position, (_, descends) in reversed(list(enumerate(self.fields))):
+            keyed.sort(key=lambda pair: pair[0][position], reverse=descends)
         return [document for _, document in (keyed[:limit] if limit else keyed)]
+
+    def order(self, columns: Sequence[Sequence[Value]], *, limit: int = 0) -> Sequence[int] | None:
+        """
+        The positions of documents in order, from the values at the fields.
+
+        Args:
+            columns: For each field, its value in each document, as ``column_value`` has it.
+
+        Returns:
+            None where one of the values is an array: then documents are compared as a whole.
+        """
+        kinds = [set(map(type, column)) for column in columns]
+        if any(not _MANY.isdisjoint(each) for each in kinds):
+            return None
+        order: Sequence[int] = range(len(columns[0]))
+        if 0 < limit < len(order) // 4:
+            order = _front(order, columns[0], kinds[0], descending=self.fields[0][1], count=limit)
+        for column, kinds_there, (_, descends) in reversed(list(zip(columns, kinds, self.fields, strict=True))):
+            order = [
+                position
+                for bracket, key in _brackets(order, column, kinds_there, descending=descends)
+                for position in sorted(bracket, key=key, reverse=descends)
+            ]
+        return order[:limit] if limit else order
+
+
+_MANY: Final = frozenset({list, tuple})
+_NUMBERS: Final = frozenset({int, float, Int64})
+# Positions that belong together, and what orders them.
+_Bracket = tuple[Sequence[int], Callable[[int], Any]]
+
+
+def _brackets(
+    order: Sequence[int], column: Sequence[Value], kinds: set[type], *, descending: bool
+) -> Sequence[_Bracket]:
+    """Positions parted by the bracket of their value, in the order of brackets; each is then sorted alone."""
+    if kinds <= {str} or (kinds <= _NUMBERS and not any(value != value for value in column)):
+        return [(order, column.__getitem__)]
+    parted: dict[int, list[int]] = {}
+    plain: dict[int, bool] = {}
+    ranks = {kind: rank(next(value for value in column if type(value) is kind)) for kind in kinds}
+    for position in order:
+        parted.setdefault(ranks[type(column[position])], []).append(position)
+    for kind, bracket in ranks.items():
+        plain[bracket] = plain.get(bracket, True) and (kind is str or kind in _NUMBERS)
+    return [
+        (
+            parted[bracket],
+            column.__getitem__
+            if plain[bracket] and not any(column[position] != column[position] for position in parted[bracket])
+            else lambda position: sort_key(column[position]),
+        )
+        for bracket in sorted(parted, reverse=descending)
+    ]
+
+
+def _front(
+    order: Sequence[int], column: Sequence[Value], kinds: set[type], *, descending: bool, count: int
+) -> Sequence[int]:
+    """The positions that can be among the first ``count`` by this column, still in their own order."""
+    front: set[int] = set()
+    for bracket, key in _brackets(order, column, kinds, descending=descending):
+        missing = count - len(front)
+        if len(bracket) <= missing:
+            front.update(bracket)
+            continue
+        nth = (heapq.nlargest if descending else heapq.nsmallest)(missing, map(key, bracket))[-1]
+        front.update(position for position in bracket if (key(position) >= nth if descending else key(position) <= nth))
+        break
+    return sorted(front)
 
 
 def _natural(source: Value) -> int:
-    """1 or -1 for a sort by ``$natural``, the order in which documents were inserted; 0 for any other."""
     if type(source) is not dict or "$natural" not in source:
         return 0
     with at("$natural"):

@@ -12,12 +12,14 @@ from connectome.stores.base import Example as Example
 from connectome.stores.base import Explanation as Explanation
 from connectome.stores.base import Find as Find
 from connectome.stores.base import Guard as Guard
+from connectome.stores.base import Index as Index
 from connectome.stores.base import Ledger as Ledger
 from connectome.stores.base import Modified as Modified
 from connectome.stores.base import Modify as Modify
 from connectome.stores.base import Reader as Reader
 from connectome.stores.base import Store as Store
 from connectome.stores.base import Writer as Writer
+from connectome.stores.base import index_path as index_path
 
 
 def open_store(directory: Path, **settings: Any) -> Store:

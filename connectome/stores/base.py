@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NoReturn, Protocol
 
 from bson import ObjectId, Regex
 
-from connectome.errors import InvalidRequest, StoreError, TooManyAffected, at
+from connectome.errors import InvalidRequest, QueryError, StoreError, TooManyAffected, at
 from connectome.extjson import preview
 from connectome.query import Document, Filter, Projection, Sort, Update, Value
+from connectome.query.paths import is_plain, parse_field_path
 from connectome.schemas import Schema
 
 
@@ -126,6 +127,22 @@ class Deleted:
     examples: Sequence[Example] = ()
 
 
+@dataclass(frozen=True)
+class Index:
+    """
+    What a collection keeps of one path, so that it need not look at every document.
+
+    pinned: the owner wants it; else it was made since it was asked for, and goes when memory is short.
+    uses: how many questions were about the path since the store was opened.
+    bytes: about how much memory it takes; 0 where it is not made yet.
+    """
+
+    path: str
+    pinned: bool
+    uses: int
+    bytes: int
+
+
 class Reader(Protocol):
     """What a read credential yields: no method here writes."""
 
@@ -193,6 +210,12 @@ class Collection(Reader, Writer, Protocol):
             SchemaViolation: Documents that are there do not satisfy it; the old one stays.
         """
 
+    def indexes(self) -> list[Index]:
+        """The columns and indexes that are there, those of pinned paths first."""
+
+    def pin(self, paths: Iterable[str]) -> None:
+        """Keep indexes of exactly these paths, whatever is asked and however short memory is."""
+
     def sync(self) -> None:
         """Have the disk keep everything that was written so far, whatever the durability."""
 
@@ -221,7 +244,9 @@ class Barred:
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise copy.copy(self._error)
 
-    set_schema = sync = find = encoded = explain = count = insert_one = insert_many = update = delete_many = _refuse
+    find = encoded = explain = count = _refuse
+    insert_one = insert_many = update = delete_many = _refuse
+    set_schema = indexes = pin = sync = _refuse
 
 
 class Ledger(Protocol):
@@ -264,6 +289,22 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Write what is not written yet, and let go of the place."""
+
+
+def index_path(path: str) -> str:
+    """
+    A path of which there can be an index.
+
+    Raises:
+        InvalidRequest: ``BadValue`` -- it names no field, or has a part that could be a position.
+    """
+    try:
+        parts = parse_field_path(path)
+    except QueryError as error:
+        raise InvalidRequest(error.detail, pointer=None) from None
+    if not is_plain(parts):
+        raise InvalidRequest(f"an index is of a path without positions, not {preview(path)}", pointer=None)
+    return path
 
 
 def identified(document: Document) -> Document:

@@ -2,14 +2,15 @@
 Collections in TinyDB files beside the program: queries are evaluated here, writes happen as a whole or not at all.
 
 A collection is one file, ``<id>.json``, in TinyDB's own format: plain TinyDB reads it once the server has stopped;
-``journal`` keeps what was written since.  Its documents live in memory and are never changed in place.  A write is
+``journal`` keeps what was written since.  Its documents live in memory as ``Rows``, which never change.  A write is
 evaluated against what is pending, goes to the journal with all others that wait, and is published when it is there: a
-reader works on a snapshot, waits for nobody, and sees each write wholly or not at all.
+reader works on the rows of one moment, waits for nobody, and sees each write wholly or not at all.
 """
 
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import logging
 import threading
@@ -17,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
@@ -29,6 +30,7 @@ from tinydb.table import Table
 from connectome import extjson
 from connectome.errors import (
     CollectionDamaged,
+    ConnectomeError,
     DuplicateKey,
     Failure,
     InvalidJSON,
@@ -39,8 +41,7 @@ from connectome.errors import (
     at,
 )
 from connectome.extjson import preview
-from connectome.query import Document, Filter, Value, sort_key
-from connectome.query.values import SortKey
+from connectome.query import Document, Filter, Value
 from connectome.schemas import Schema
 from connectome.stores import files
 from connectome.stores.base import (
@@ -51,31 +52,55 @@ from connectome.stores.base import (
     Explanation,
     Find,
     Guard,
+    Index,
     Modified,
     Modify,
     identified,
 )
 from connectome.stores.files import Disk, Files
-from connectome.stores.journal import Durability, JournaledStorage, JournalFiles, Record, Recovery, Tables
+from connectome.stores.indexes import Paths, index_key
+from connectome.stores.journal import (
+    Content,
+    Durability,
+    JournaledStorage,
+    JournalFiles,
+    Recovery,
+    Tables,
+    change,
+    line,
+)
+from connectome.stores.questions import Selection, answer, demanded_identities, select
+from connectome.stores.rows import Rows
 
 _log = logging.getLogger(__name__)
 
-Rows = dict[int, Document]
+# Documents by their numbers in the file.
+Numbered = dict[int, Document]
 
 SYNC_SECONDS: Final = 1.0
 _BACKOFF_SECONDS: Final = 30.0
+# After so many questions it is looked at how much memory their columns and indexes take.
+_TRIM_EVERY: Final = 32
 
 
 @dataclass
 class _Waiting:
-    """A write that waits for the journal: what it changes, its record, and how it ended."""
+    """
+    A write that waits for the journal, and how it ended.
 
-    put: Mapping[int, Document]
-    removed: Sequence[int]
-    record: Record
+    rows: what there is after it.
+    seq, line: the record, as it stands in the journal.
+    numbers: by the key of each ``_id`` that it made or removed, the number of its document, or None.
+    """
+
+    rows: Rows
+    numbers: Mapping[Any, int | None]
+    seq: int
     line: bytes
     done: bool = False
     error: StoreError | None = None
+    # Each of those who wait for it holds one, and goes on when it is released.
+    turns: list[threading.Lock] = field(default_factory=list)
 
 
 class LiveTable(Table):
@@ -108,40 +133,46 @@ class LiveTable(Table):
         self._checkpoint_soon = checkpoint_soon
         # Tables that somebody else keeps in the same file stay in it.
         self._others = {name: table for name, table in tables.items() if name != self.name}
-        self.pending = _rows(
+        numbered = _numbered(
             storage.name if storage else "", tables.get(self.name, {}), adopted=bool(storage and storage.adopted)
         )
-        self.number_of: dict[SortKey, int] = {}
-        self._published: Rows = dict(self.pending)
-        self._snapshot: tuple[Document, ...] | None = None
         self.changed = storage.modified if storage else None
-        self._last = max(self.pending, default=0)
+        self.pending = self._published = Rows.of(numbered)
+        # The number of each published document, by the key of its _id; and what is pending, None where it is removed.
+        self._numbers = {index_key(document["_id"]): number for number, document in numbered.items()}
+        self._pending_numbers: dict[Any, int | None] = {}
+        self._last = max(numbered, default=0)
         self._seq, self._crc = (storage.state.seq, storage.state.prev) if storage else (0, 0)
         self._buffer: list[_Waiting] = []
         # The last of those that are being written just now.
         self._flushed: _Waiting | None = None
         self._evaluating = threading.Lock()
         self._flushing = threading.Lock()
+        # Whether a thread writes for all who wait, and the lock on who waits for what.
+        self._led = False
+        self._queueing = threading.Lock()
         self._publishing = threading.Lock()
         self._checkpointing = threading.Lock()
         self._not_before = 0.0
-        self._find_numbers()
         if storage:
-            storage.begin(lambda: self._tables(self._published))
+            storage.begin(lambda: self._content(self._published))
 
-    def _tables(self, rows: Rows) -> Tables:
-        stored = {str(number): extjson.to_json(row, mode="stored") for number, row in rows.items()}
-        return {self.name: stored, **self._others}
+    def _content(self, rows: Rows) -> Content:
+        return Content(_stored(rows.items()), self._others)
 
-    def _find_numbers(self) -> None:
-        self.number_of = {sort_key(document["_id"]): number for number, document in self.pending.items()}
+    @property
+    def rows(self) -> Rows:
+        """What is published."""
+        return self._published
 
-    def documents(self) -> tuple[Document, ...]:
-        """What is published, in natural order: the same tuple until something else is."""
+    def published(self, keys: Iterable[Any]) -> tuple[Rows, list[int]]:
+        """What is published, and the numbers of those documents in it whose ``_id`` has one of the keys."""
         with self._publishing:
-            if self._snapshot is None:
-                self._snapshot = tuple(self._published.values())
-            return self._snapshot
+            return self._published, [self._numbers[key] for key in keys if key in self._numbers]
+
+    def pending_number(self, key: Any) -> int | None:
+        """The number of the pending document whose ``_id`` has this key; for whoever is ``writing``."""
+        return self._pending_numbers.get(key, self._numbers.get(key))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -151,28 +182,28 @@ class LiveTable(Table):
                 self._files.require_working()
             yield
 
-    def numbered(self, documents: Iterable[Document]) -> Rows:
+    def numbered(self, documents: Iterable[Document]) -> Numbered:
         """New rows for documents that are not in the table."""
-        rows = dict(enumerate(documents, self._last + 1))
-        self._last = max(rows, default=self._last)
-        return rows
+        fresh = dict(enumerate(documents, self._last + 1))
+        self._last += len(fresh)
+        return fresh
 
     def change(self, put: Mapping[int, Document], removed: Sequence[int] = ()) -> _Waiting:
         """Put rows and remove others, as one change that is pending until it is kept."""
-        stored = {str(number): extjson.to_json(document, mode="stored") for number, document in put.items()}
-        payload = {"put": stored, **({"del": list(removed)} if removed else {})}
-        durable = self._files.durable if self._files else self._seq
-        record = Record(self._seq + 1, self._crc, durable, payload)
-        line = record.line() if self._files else b"00000000"
-        record = Record(record.seq, record.prev, record.durable, None, int(line[:8], 16))
-        waiting = _Waiting(put, removed, record, line)
-        self._seq, self._crc = record.seq, record.crc
+        self._seq += 1
+        record = b""
+        if self._files:
+            record = line(self._seq, self._crc, self._files.durable, change(_stored(put.items()), removed))
+            self._crc = int(record[:8], 16)
+        numbers: dict[Any, int | None] = {}
         for number in removed:
-            del self.number_of[sort_key(self.pending.pop(number)["_id"])]
-        for number, document in put.items():
-            if number not in self.pending:
-                self.number_of[sort_key(document["_id"])] = number
-            self.pending[number] = document
+            if document := self.pending.get(number):
+                numbers[index_key(document["_id"])] = None
+        numbers.update((index_key(document["_id"]), number) for number, document in put.items())
+        waiting = _Waiting(self.pending.changed(put, removed), numbers, self._seq, record)
+        self.pending = waiting.rows
+        with self._publishing:
+            self._pending_numbers.update(numbers)
         self._buffer.append(waiting)
         return waiting
 
@@ -185,47 +216,80 @@ class LiveTable(Table):
         """
         if waiting is None:
             return
-        with self._flushing:
-            if not waiting.done:
-                self._flush()
+        turn = threading.Lock()
+        with self._queueing:
+            leads = not self._led and not waiting.done
+            if leads:
+                self._led = True
+            elif not waiting.done:
+                turn.acquire()
+                waiting.turns.append(turn)
+        # Where somebody else leads: until it is kept, or until it is this thread's turn to lead.
+        with turn:
+            if leads or not waiting.done:
+                self._lead()
         if waiting.error:
             raise copy.copy(waiting.error)
         if self._files and self._too_long(self._files) and time.monotonic() >= self._not_before:
             self._not_before = float("inf")
             self._checkpoint_soon(self)
 
-    def _flush(self) -> None:
-        """Write everything that waits, with one sync."""
+    def _lead(self) -> None:
+        """Keep everything that waits now, wake those who wait for it, and let one of the others go on."""
+        ended: Sequence[_Waiting] = ()
+        try:
+            with self._flushing:
+                ended = self._flush()
+        finally:
+            with self._queueing:
+                turns = [turn for each in ended for turn in each.turns]
+                # Of those that came meanwhile one leads next; whoever is not there yet will find that nobody does.
+                next_one = next((each for each in list(self._buffer) if each.turns), None)
+                if next_one:
+                    turns.append(next_one.turns.pop(0))
+                self._led = next_one is not None
+            for turn in turns:
+                turn.release()
+
+    def _flush(self) -> Sequence[_Waiting]:
+        """Write everything that waits, with one sync; what is kept, or given up, then."""
         with self._evaluating:
             batch, self._buffer = self._buffer, []
             self._flushed = batch[-1]
         try:
             if self._files:
-                self._files.commit([each.line for each in batch], batch[-1].record)
+                self._files.commit([each.line for each in batch], batch[-1].seq)
         except StoreError as error:
-            self._give_up(batch, error)
-            return
+            return self._give_up(batch, error)
         with self._publishing:
+            self._published = batch[-1].rows
             for each in batch:
-                for number in each.removed:
-                    del self._published[number]
-                self._published.update(each.put)
-            self._snapshot = None
+                for key, number in each.numbers.items():
+                    if number is None:
+                        self._numbers.pop(key, None)
+                    else:
+                        self._numbers[key] = number
+                    if self._pending_numbers.get(key) == number:
+                        self._pending_numbers.pop(key, None)
         self.changed = datetime.now(UTC)
         for each in batch:
             each.done = True
         self._flushed = None
+        return batch
 
-    def _give_up(self, batch: list[_Waiting], error: StoreError) -> None:
+    def _give_up(self, batch: list[_Waiting], error: StoreError) -> Sequence[_Waiting]:
         """Undo a batch, and whatever was evaluated on top of it since."""
         assert self._files
         with self._evaluating:
-            for each in [*batch, *self._buffer]:
+            ended = [*batch, *self._buffer]
+            for each in ended:
                 each.done, each.error = True, error
             self._buffer, self._flushed = [], None
-            self.pending = dict(self._published)
+            self.pending = self._published
             self._seq, self._crc = self._files.state.seq, self._files.state.prev
-            self._find_numbers()
+            with self._publishing:
+                self._pending_numbers.clear()
+        return ended
 
     @property
     def latest(self) -> _Waiting | None:
@@ -257,9 +321,8 @@ class LiveTable(Table):
             self._not_before = time.monotonic() + _BACKOFF_SECONDS
             with self._flushing:
                 meta = self._files.start_journal()
-                with self._publishing:
-                    rows = dict(self._published)
-            self._files.checkpoint(meta, self._tables(rows))
+                rows = self._published
+            self._files.checkpoint(meta, self._content(rows))
             self._not_before = 0.0
 
     def close(self) -> None:
@@ -279,10 +342,14 @@ class LiveTable(Table):
         return self._files.file_bytes + self._files.journal_bytes if self._files else 0
 
 
-def _rows(file: str, table: Mapping[str, Any], *, adopted: bool) -> Rows:
+def _stored(documents: Iterable[tuple[int, Document]]) -> Iterator[tuple[int, bytes]]:
+    return ((number, extjson.encode(document, mode="stored")) for number, document in documents)
+
+
+def _numbered(file: str, table: Mapping[str, Any], *, adopted: bool) -> Numbered:
     """The documents of a table as it stands in its file; one that was edited may hold documents without an ``_id``."""
-    rows: Rows = {}
-    identities: set[SortKey] = set()
+    rows: Numbered = {}
+    identities: set[Any] = set()
     for number, row in table.items():
         where = f"{file}, row {number!r}"
         if not (number.isdecimal() and number.isascii()):
@@ -295,7 +362,7 @@ def _rows(file: str, table: Mapping[str, Any], *, adopted: bool) -> Rows:
             document = extjson.from_json(row)
         except InvalidJSON as error:
             raise CollectionDamaged(f"{where}, at {error.pointer}: {error.detail}") from None
-        identity = sort_key(document["_id"])
+        identity = index_key(document["_id"])
         if identity in identities:
             raise CollectionDamaged(f"{where}: its _id, {preview(document['_id'])}, is in the file already")
         identities.add(identity)
@@ -306,9 +373,11 @@ def _rows(file: str, table: Mapping[str, Any], *, adopted: bool) -> Rows:
 class EmbeddedCollection:
     """The documents of one collection; any number of threads may call it."""
 
-    def __init__(self, table: LiveTable, schema: Schema | None = None) -> None:
+    def __init__(self, table: LiveTable, schema: Schema | None = None, *, cache_bytes: int = 2**28) -> None:
         self._schema = schema
         self._table = table
+        self._paths = Paths(budget_bytes=cache_bytes)
+        self._asked = 0
 
     @property
     def size(self) -> int:
@@ -320,27 +389,53 @@ class EmbeddedCollection:
 
     def set_schema(self, schema: Schema | None, *, satisfied: bool = False) -> None:
         with self._table.writing():
-            for document in self._table.pending.values() if schema and not satisfied else ():
+            for document in self._table.pending if schema and not satisfied else ():
                 _require(schema, document)
             self._schema = schema
 
     def find(self, find: Find) -> Iterator[Document]:
-        documents = find.filter.select(self._table.documents())
-        stop = find.skip + find.limit if find.limit else None
-        if find.sort.source:
-            documents = find.sort(documents, limit=stop or 0)
-        return map(find.projection, documents[find.skip : stop])
+        return map(find.projection, self._found(find).documents())
 
     def encoded(self, find: Find) -> Iterator[bytes]:
-        return (extjson.dumps(document).encode() for document in self.find(find))
+        found = self._found(find)
+        if not find.projection.source:
+            return iter(found.texts())
+        return (extjson.encode(find.projection(document)) for document in found.documents())
 
     def explain(self, find: Find) -> Explanation:
         started = time.perf_counter()
-        examined, returned = len(self._table.documents()), len(list(self.find(find)))
-        return Explanation("COLLSCAN", None, examined, returned, time.perf_counter() - started)
+        found = self._found(find)
+        return Explanation(found.stage, found.path, found.examined, len(found), time.perf_counter() - started)
+
+    def _found(self, find: Find) -> Selection:
+        """The documents that a question asks for, projection apart."""
+        keys = demanded_identities(find.filter)
+        if keys is None:
+            self._trim_sometimes()
+            return answer(self._table.rows, find, self._paths)
+        rows, numbers = self._table.published(keys)
+        return answer(rows, find, self._paths, numbers)
+
+    def _trim_sometimes(self) -> None:
+        self._asked += 1
+        if self._asked % _TRIM_EVERY == 0:
+            self._table.rows.trim(self._paths)
+
+    def indexes(self) -> list[Index]:
+        sizes = self._table.rows.column_bytes()
+        pinned = self._paths.pinned
+        found = [Index(path, path in pinned, self._paths.uses(path), sizes.get(path, 0)) for path in {*sizes, *pinned}]
+        return sorted(found, key=lambda index: (not index.pinned, index.path))
+
+    def pin(self, paths: Iterable[str]) -> None:
+        wanted = frozenset(paths)
+        for path in self._paths.pinned - wanted:
+            self._paths.forget(path)
+            self._table.rows.forget(path)
+        self._paths.pinned = wanted
 
     def count(self, filter: Filter) -> int:
-        return len(filter.select(self._table.documents()))
+        return len(self._found(Find(filter)))
 
     def insert_one(self, document: Document) -> Value:
         return self._insert([((), document)])[0]
@@ -358,18 +453,21 @@ class EmbeddedCollection:
     def _admitted(self, placed: Sequence[tuple[tuple[int, ...], Document]]) -> list[Document]:
         """New documents as they will be kept, each given with its place in the request; or the first refusal."""
         admitted: list[Document] = []
-        keys: set[SortKey] = set()
+        keys: set[Any] = set()
         failures: list[Failure] = []
-        for place, document in placed:
-            with at(*place):
+        try:
+            for place, document in placed:
                 document = identified(document)
-                key = sort_key(document["_id"])
-                if key in self._table.number_of or key in keys:
+                key = index_key(document["_id"])
+                if key in keys or self._table.pending_number(key) is not None:
                     raise DuplicateKey(f"_id {preview(document['_id'])} is taken", pointer="/_id")
-            admitted.append(document)
-            keys.add(key)
-            if self._schema:
-                failures += self._schema.failures(extjson.to_json(document), *place)
+                admitted.append(document)
+                keys.add(key)
+                if self._schema:
+                    failures += self._schema.failures(extjson.to_json(document), *place)
+        except ConnectomeError:
+            with at(*place):
+                raise
         if failures:
             raise SchemaViolation(failures)
         return admitted
@@ -385,16 +483,22 @@ class EmbeddedCollection:
         self._table.keep(waiting)
         return modified
 
-    def _evaluated(self, modify: Modify) -> tuple[Rows, Modified]:
+    def _matched(self, filter: Filter, *, stop: int = 0) -> Selection:
+        """What a change is about: the documents that match now, those included that are not published yet."""
+        keys = demanded_identities(filter)
+        numbers = None
+        if keys is not None:
+            numbers = [number for key in keys if (number := self._table.pending_number(key)) is not None]
+        return select(self._table.pending, filter, self._paths, numbers=numbers, stop=stop)
+
+    def _evaluated(self, modify: Modify) -> tuple[Numbered, Modified]:
         """What an update puts, and what it says of it."""
-        matches = modify.filter.matches
-        found = (row for row in self._table.pending.items() if matches(row[1]))
-        chosen = list(found if modify.multi else islice(found, 1))
+        chosen = list(self._matched(modify.filter, stop=0 if modify.multi else 1).numbered())
         if not chosen and modify.upsert:
             document = self._upserted(modify)
             return self._table.numbered([document]), Modified(0, 0, upserted=document, examples=[(None, document)])
 
-        changed: Rows = {}
+        changed: Numbered = {}
         examples: list[Example] = []
         for number, document in chosen:
             after = modify.update.apply(document, modify.filter)
@@ -415,8 +519,7 @@ class EmbeddedCollection:
 
     def delete_many(self, filter: Filter, guard: Guard = NO_GUARD) -> Deleted:
         with self._table.writing():
-            matches = filter.matches
-            removed = {number: document for number, document in self._table.pending.items() if matches(document)}
+            removed = dict(self._matched(filter).numbered())
             guard.check(len(removed))
             waiting = self._table.change({}, list(removed)) if removed and not guard.dry_run else self._table.latest
         self._table.keep(waiting)
@@ -489,6 +592,18 @@ def _checksum(record: dict[str, Any]) -> str:
     return sha256(json.dumps(record, ensure_ascii=False).encode()).hexdigest()
 
 
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Load documents, which are no garbage, without the collector's looking through them again and again."""
+    was_working = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_working:
+            gc.enable()
+
+
 class EmbeddedStore:
     """
     A data directory: the files of each collection, and the ledgers beside them under names no collection can have.
@@ -498,6 +613,7 @@ class EmbeddedStore:
         durability: When a write is synced, see docs/durability.md; ``"memory"`` keeps no documents at all.
         checkpoint_writes, checkpoint_bytes: A journal of more records than this, or of more bytes than this and than
             its data file, is folded into the file.
+        cache_bytes: How much memory the columns, indexes and encoded documents of one collection may take.
         disk: The file system.
 
     Raises:
@@ -514,12 +630,14 @@ class EmbeddedStore:
         durability: Durability = "full",
         checkpoint_writes: int = 100_000,
         checkpoint_bytes: int = 2**20,
+        cache_bytes: int = 2**28,
         disk: Files | None = None,
     ) -> None:
         self._directory = directory
         self._durability = durability
         self._checkpoint_writes = checkpoint_writes
         self._checkpoint_bytes = checkpoint_bytes
+        self._cache_bytes = cache_bytes
         self._disk = disk or Disk()
         self._tables: dict[str, LiveTable] = {}
         with files.disk_errors(f"making the data directory {directory}"):
@@ -553,10 +671,12 @@ class EmbeddedStore:
     def collection(self, name: str, schema: Schema | None, *, new: bool = False) -> EmbeddedCollection:
         storage = None
         if self._durability != "memory":
-            storage = JournaledStorage(self._files_of(name), new=new, durability=self._durability)
-        table = LiveTable(storage, too_long=self._is_too_long, checkpoint_soon=self._checkpoint_soon)
+            with _collector_at_rest():
+                storage = JournaledStorage(self._files_of(name), new=new, durability=self._durability)
+        with _collector_at_rest():
+            table = LiveTable(storage, too_long=self._is_too_long, checkpoint_soon=self._checkpoint_soon)
         self._tables[name] = table
-        return EmbeddedCollection(table, schema)
+        return EmbeddedCollection(table, schema, cache_bytes=self._cache_bytes)
 
     def _is_too_long(self, storage: JournaledStorage) -> bool:
         return storage.records >= self._checkpoint_writes or storage.journal_bytes > max(

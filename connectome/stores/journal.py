@@ -25,7 +25,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,6 +36,7 @@ from zlib import crc32
 
 from tinydb import Storage
 
+from connectome import extjson
 from connectome.errors import CollectionDamaged, NoSpace, StoreError, StoreFailed
 from connectome.stores import files
 from connectome.stores.files import File, Files, disk_errors
@@ -43,6 +44,8 @@ from connectome.stores.files import File, Files, disk_errors
 Durability = Literal["full", "interval", "os", "memory"]
 # Of a TinyDB file: the name of a table → row number → document in plain JSON.
 Tables = dict[str, dict[str, Any]]
+# The number of each document, and its text as JSON.
+Rows = Iterable[tuple[int, bytes]]
 
 _log = logging.getLogger(__name__)
 
@@ -71,13 +74,23 @@ class Record:
     prev: int
     durable: int
     payload: Any
-    crc: int = 0
+    crc: int
 
-    def line(self) -> bytes:
-        """The record as it stands in the journal."""
-        text = json.dumps(self.payload, ensure_ascii=False, separators=(",", ":")).encode()
-        rest = b"%08x %d %d %d %s" % (self.prev, self.seq, self.durable, len(text), text)
-        return b"%08x %s\n" % (crc32(rest), rest)
+
+def line(seq: int, prev: int, durable: int, payload: bytes) -> bytes:
+    """A record as it stands in the journal, from its payload as JSON; its crc is its first eight digits."""
+    rest = b"%08x %d %d %d %s" % (prev, seq, durable, len(payload), payload)
+    return b"%08x %s\n" % (crc32(rest), rest)
+
+
+def change(put: Rows, removed: Sequence[int]) -> bytes:
+    """The payload of a record that puts documents and removes others."""
+    rest = b',"del":[%s]' % b",".join(b"%d" % number for number in removed) if removed else b""
+    return b'{"put":{%s}%s}' % (_members(put), rest)
+
+
+def _members(rows: Rows) -> bytes:
+    return b",".join([b'"%d":%s' % row for row in rows])
 
 
 def record_at(content: bytes, offset: int) -> tuple[Record, int] | None:
@@ -95,7 +108,7 @@ def record_at(content: bytes, offset: int) -> tuple[Record, int] | None:
     if content[end : end + 1] not in (b"\n", b"") and end + 1 < len(content):
         return None
     try:
-        payload = json.loads(content[matched.end() : end])
+        payload = extjson.parse(content[matched.end() : end])
     except ValueError:
         return None
     return Record(int(matched[3]), int(matched[2], 16), int(matched[4]), payload, int(matched[1], 16)), end + 1
@@ -125,13 +138,22 @@ class State:
             rows.pop(str(number), None)
 
 
-def encode_file(tables: Tables, meta: Mapping[str, Any]) -> bytes:
-    """The content of a data file: the tables as TinyDB has them, then the meta with their checksum."""
-    default = tables.get("_default", {})
-    others = {name: table for name, table in tables.items() if name not in ("_default", _META)}
-    content = json.dumps({"_default": default, **others}, ensure_ascii=False, separators=(",", ":")).encode()[:-1]
-    signed = {"1": {**meta, "sha256": sha256(content).hexdigest()}}
-    return content + _META_MARK + json.dumps(signed, separators=(",", ":")).encode() + b"}"
+@dataclass(frozen=True)
+class Content:
+    """What a data file holds: the documents, and the tables that somebody else keeps beside them."""
+
+    documents: Rows
+    others: Tables
+
+    def encoded(self, meta: Mapping[str, Any]) -> bytes:
+        """The data file: the tables as TinyDB has them, then the meta with their checksum."""
+        others = b"".join(b",%s:%s" % (_text(name), _text(table)) for name, table in self.others.items())
+        content = b'{"_default":{%s}%s' % (_members(self.documents), others)
+        return content + _META_MARK + _text({"1": {**meta, "sha256": sha256(content).hexdigest()}}) + b"}"
+
+
+def _text(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True)
@@ -219,7 +241,7 @@ class Recovery:
         if content is None:
             raise _Damaged(path, 0, "the file of a collection that the catalog names is missing")
         try:
-            tables = json.loads(content)
+            tables = extjson.parse(content)
         except (ValueError, RecursionError) as error:
             raise _Damaged(path, getattr(error, "pos", 0), f"not the JSON that was written: {error}") from None
         if type(tables) is not dict or not all(type(table) is dict for table in tables.values()):
@@ -327,7 +349,7 @@ class JournaledStorage(Storage):
         self._closed = False
         self._journal_generation = 0
         # What begins to write, where there was no room for it at the start.
-        self._postponed: Callable[[], Tables] | None = None
+        self._postponed: Callable[[], Content] | None = None
         # Before recovery writes them anew.
         self.modified = None if new else own.modified()
         self._recovery = None if new else Recovery(own).read()
@@ -335,12 +357,12 @@ class JournaledStorage(Storage):
         self.adopted = bool(self._recovery and self._recovery.adopted)
         self.durable = self.state.seq
 
-    def begin(self, tables: Callable[[], Tables]) -> None:
+    def begin(self, content: Callable[[], Content]) -> None:
         """
         Start to write, with what was read once it has been understood; until then no file is touched.
 
         Args:
-            tables: What is published, whenever it is called.
+            content: What is published, whenever it is called.
 
         Raises:
             StoreFailed: The files are as they were, but for a torn tail that was cut off.
@@ -351,7 +373,7 @@ class JournaledStorage(Storage):
             with disk_errors(f"making {own.path.name}"):
                 own.remove()
             try:
-                self._start_afresh(tables())
+                self._start_afresh(content())
             except StoreError:
                 self.close()
                 with suppress(OSError):
@@ -366,10 +388,10 @@ class JournaledStorage(Storage):
         if recovery.adopted or recovery.torn or recovery.state.replayed:
             # Into new files: what the system cached of the old ones after a failed sync is not to be believed.
             try:
-                self._start_afresh(tables())
+                self._start_afresh(content())
             except NoSpace as error:
                 _log.warning("%s; %s only reads until there is room", error.detail, own.path.name)
-                self._postponed = tables
+                self._postponed = content
             return
         with disk_errors(f"opening the journal of {own.path.name}"):
             self._journal = self._disk.append(own.journal(self.state.generation))
@@ -415,15 +437,17 @@ class JournaledStorage(Storage):
 
     def write(self, data: Tables) -> None:
         """Replace everything, as TinyDB itself would ask for."""
-        self.checkpoint(self.start_journal(), data)
+        others = {name: table for name, table in data.items() if name != "_default"}
+        documents = [(int(number), _text(document)) for number, document in data.get("_default", {}).items()]
+        self.checkpoint(self.start_journal(), Content(documents, others))
 
-    def commit(self, lines: Iterable[bytes], last: Record) -> None:
+    def commit(self, lines: Sequence[bytes], seq: int) -> None:
         """
         Keep records: when this returns, they survive what the durability promises.
 
         Args:
             lines: The records as they stand in a journal, in order.
-            last: The last of them.
+            seq: The number of the last of them.
 
         Raises:
             NoSpace: The disk is full: the journal is as it was.
@@ -443,10 +467,10 @@ class JournaledStorage(Storage):
         self.journal_bytes += len(content)
         if self._durability == "full":
             self.sync()
-        self.records += last.seq - self.state.seq
-        self.state.seq, self.state.prev = last.seq, last.crc
+        self.records += len(lines)
+        self.state.seq, self.state.prev = seq, int(lines[-1][:8], 16)
         if self._durability == "full":
-            self.durable = last.seq
+            self.durable = seq
 
     def _take_back(self, error: OSError) -> None:
         """Cut off what a failed write left; where that fails too, nothing more may be written behind it."""
@@ -497,7 +521,7 @@ class JournaledStorage(Storage):
         with disk_errors(f"starting a journal of {own.path.name}"):
             generation = max([self.state.generation, *own.generations()]) + 1
         payload = {"format": _FORMAT, "collection": own.path.stem, "generation": generation}
-        header = Record(self.state.seq, self.state.prev, self.state.seq, payload).line()
+        header = line(self.state.seq, self.state.prev, self.state.seq, _text(payload))
         path = own.journal(generation)
         # What the old journal holds must be on the disk before a new one says that it goes on from there.
         self.sync()
@@ -528,24 +552,24 @@ class JournaledStorage(Storage):
         except OSError as worse:
             self._poison(worse)
 
-    def checkpoint(self, meta: dict[str, Any], tables: Tables) -> None:
+    def checkpoint(self, meta: dict[str, Any], content: Content) -> None:
         """
         Write the data file that goes with a journal, and remove the journals before it.
 
         Args:
             meta: What ``start_journal`` returned.
-            tables: The state as it was then.
+            content: The state as it was then.
 
         Raises:
             StoreFailed, NoSpace: The old file and all journals are there: nothing is lost.
         """
         # In whole steps of two seconds, which every file system can keep.
         saved_ns = time.time_ns() // _MTIME_STEP_NS * _MTIME_STEP_NS
-        content = encode_file(tables, {**meta, "saved_ns": saved_ns})
+        encoded = content.encoded({**meta, "saved_ns": saved_ns})
         with disk_errors(f"writing {self._own.path.name}"):
-            files.replace(self._disk, self._own.path, content, modified_ns=saved_ns)
+            files.replace(self._disk, self._own.path, encoded, modified_ns=saved_ns)
         self.state.generation = meta["generation"]
-        self.file_bytes = len(content)
+        self.file_bytes = len(encoded)
         self._remove_before(meta["generation"])
 
     def _remove_before(self, generation: int) -> None:
@@ -557,8 +581,8 @@ class JournaledStorage(Storage):
             # They are older than the file, and are passed over from now on.
             _log.warning("old journals of %s cannot be removed: %s", self._own.path.name, error)
 
-    def _start_afresh(self, tables: Tables) -> None:
-        self.checkpoint(self.start_journal(), tables)
+    def _start_afresh(self, content: Content) -> None:
+        self.checkpoint(self.start_journal(), content)
 
     @property
     def failed(self) -> bool:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Final
+from dataclasses import asdict
+from typing import Any, Final
 
-from flask import Blueprint, Response, current_app, request
+import flask
+from flask import Blueprint, Response, current_app
 
 from connectome import __version__, formats
 from connectome.errors import Unauthorized
 from connectome.schemas import Schema
 from connectome.service import Role, Service, same_secret
 from connectome.web import bodies
-from connectome.web.api import bearer
+from connectome.web.exchange import NO_LIMIT, Answer, Request
 
 blueprint: Final = Blueprint("admin", __name__, url_prefix="/-/admin")
 health: Final = Blueprint("health", __name__, url_prefix="/-")
@@ -46,35 +47,50 @@ def _service() -> Service:
     return service
 
 
+def _request(*, unlimited: bool = False) -> Request:
+    return Request(flask.request.environ, NO_LIMIT if unlimited else current_app.config["MAX_CONTENT_LENGTH"])
+
+
+def _answer(value: Any, status: int = 200) -> Answer:
+    return bodies.answer(_request(), value, status)
+
+
+def _received(schema: Schema) -> Any:
+    """The body of the request: plain JSON, since it may hold a JSON Schema."""
+    body = bodies.received(_request(), extended=False)
+    bodies.require(schema, body)
+    return body
+
+
 @blueprint.before_request
 def require_token() -> None:
     """Refuse whoever does not hold the administrator's token."""
-    if not same_secret(bearer("administration needs a token"), current_app.config["ADMINISTRATOR_TOKEN"]):
+    if not same_secret(_request().bearer("administration needs a token"), current_app.config["ADMINISTRATOR_TOKEN"]):
         raise Unauthorized("this is not the administrator's token")
 
 
 @blueprint.get("/collections")
-def collections() -> Response:
+def collections() -> Answer:
     """Describe every collection."""
-    return bodies.answer(_service().collections())
+    return _answer(_service().collections())
 
 
 @blueprint.post("/collections")
-def create() -> Response:
+def create() -> Answer:
     """Make a collection; without ``id`` one is made."""
-    return bodies.answer(_service().create(**bodies.received(_CREATE, extended=False)), 201)
+    return _answer(_service().create(**_received(_CREATE)), 201)
 
 
 @blueprint.get("/collections/<collection>")
-def describe(collection: str) -> Response:
+def describe(collection: str) -> Answer:
     """Describe one collection, credentials included."""
-    return bodies.answer(_service().describe(collection))
+    return _answer(_service().describe(collection))
 
 
 @blueprint.patch("/collections/<collection>")
-def change(collection: str) -> Response:
+def change(collection: str) -> Answer:
     """Rename a collection, or set or lift its schema."""
-    return bodies.answer(_service().change(collection, bodies.received(_CHANGE, extended=False)))
+    return _answer(_service().change(collection, _received(_CHANGE)))
 
 
 @blueprint.delete("/collections/<collection>")
@@ -85,43 +101,61 @@ def drop(collection: str) -> Response:
 
 
 @blueprint.post("/collections/<collection>/credentials/<any(read, write):role>")
-def rotate(collection: str, role: Role) -> Response:
+def rotate(collection: str, role: Role) -> Answer:
     """Replace a credential; the old one stops at once."""
-    return bodies.answer({role: _service().rotate(collection, role)})
+    return _answer({role: _service().rotate(collection, role)})
+
+
+@blueprint.get("/collections/<collection>/indexes")
+def indexes(collection: str) -> Answer:
+    """List the indexes of a collection: those that are pinned, then those that made themselves."""
+    return _answer([asdict(index) for index in _service().indexes(collection)])
+
+
+@blueprint.put("/collections/<collection>/indexes/<path>")
+def pin(collection: str, path: str) -> Answer:
+    """Keep an index of a path, whatever is asked and however short memory is."""
+    return _answer(asdict(_service().pin(collection, path)))
+
+
+@blueprint.delete("/collections/<collection>/indexes/<path>")
+def unpin(collection: str, path: str) -> Response:
+    """Let the index of a path come and go as questions do."""
+    _service().unpin(collection, path)
+    return Response(status=204)
 
 
 @blueprint.post("/collections/<collection>/empty")
-def empty(collection: str) -> Response:
+def empty(collection: str) -> Answer:
     """Delete every document; the collection, its schema and its credentials stay."""
-    return bodies.answer({"deletedCount": _service().empty(collection)})
+    return _answer({"deletedCount": _service().empty(collection)})
 
 
 @blueprint.post("/collections/<collection>/import")
-def import_documents(collection: str) -> Response:
+def import_documents(collection: str) -> Answer:
     """Add the documents of a JSON array, NDJSON or CSV: all of them, or none; the size of the body is not limited."""
-    request.max_content_length = sys.maxsize  # None would mean the limit of all requests
     _service().describe(collection)
     of_type: dict[str, formats.Format] = {bodies.NDJSON: "ndjson", bodies.CSV: "csv"}
-    format = of_type.get(request.mimetype, "json")
-    documents = list(formats.read_documents(bodies.received_bytes(), format))
-    return bodies.answer({"insertedCount": _service().import_documents(collection, documents)}, 201)
+    format = of_type.get(flask.request.mimetype, "json")
+    content = _request(unlimited=True).body(ends_itself=format == "json")
+    documents = list(formats.read_documents(content, format))
+    return _answer({"insertedCount": _service().import_documents(collection, documents)}, 201)
 
 
 @blueprint.get("/backup")
 def backup() -> Response:
     """All collections in one zip archive; with ``?credentials=true``, their credentials too."""
-    content = _service().backup(credentials=request.args.get("credentials") == "true")
+    content = _service().backup(credentials=flask.request.args.get("credentials") == "true")
     return Response(content, mimetype="application/zip")
 
 
 @blueprint.post("/restore")
-def restore() -> Response:
+def restore() -> Answer:
     """Make the collections of a backup anew: all of them, or none."""
-    request.max_content_length = sys.maxsize
-    return bodies.answer({"restored": _service().restore(bodies.received_bytes())}, 201)
+    return _answer({"restored": _service().restore(_request(unlimited=True).body())}, 201)
 
 
 @health.get("/health")
-def status() -> Response:
+def status() -> Answer:
     """Say that the server answers, which version it is, and over which store."""
-    return bodies.answer({"status": "ok", "version": __version__, "store": _service().store})
+    return _answer({"status": "ok", "version": __version__, "store": _service().store})

@@ -1,8 +1,8 @@
 """
-The operations of a collection, one function each.
+The operations of a collection, one function each, and what serves them on every road.
 
-``@operation`` says everything there is to know of one: route, method, credential, the schema of its body.  The view
-opens the side of the collection that the credential opens, reads the body, and hands both over.
+``@operation`` says everything there is to know of one: method, credential, the shape of its body.  ``Api`` opens the
+side of the collection that the credential opens, reads the body, and hands both to the function.
 """
 
 from __future__ import annotations
@@ -10,20 +10,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from flask import Blueprint, Response, current_app, g, request
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from connectome.errors import InvalidRequest, NoMatch, QueryError, Unauthorized, UpdateError, at
+from connectome.errors import InvalidRequest, NoMatch, QueryError, UpdateError, at
 from connectome.query import Filter, Projection, Sort, Update, compile_array_filters
 from connectome.query.deadline import deadline
 from connectome.schemas import Schema
 from connectome.service import Role, Service
 from connectome.stores import Example, Find, Guard, Modify, Reader, Writer
-from connectome.web import bodies
+from connectome.web import bodies, problems
 from connectome.web.activity import Activity
+from connectome.web.envelopes import BOOLEAN, COUNT, OBJECT, OBJECT_OR_ARRAY, Shape, array, envelope
+from connectome.web.exchange import Answer, Request
 
-blueprint: Final = Blueprint("collection", __name__, url_prefix="/collection")
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+# From a Reader or a Writer, the decoded body (None where the operation has none) and the request to the answer.
+_Function = Callable[[Any, Any, Request], Answer]
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Operation:
 
     says: one sentence for people.
     body: the schema of the request body; None where there is none.
+    fits: a quick test that passes the bodies which satisfy ``body``, and no others.
     """
 
     name: str
@@ -40,152 +47,189 @@ class Operation:
     role: Role
     says: str
     body: Schema | None
+    fits: Callable[[Any], bool]
+    function: _Function
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods that HTTP has for it, by name."""
+        return sorted({self.method, "OPTIONS"} | ({"HEAD"} if self.method == "GET" else set()))
+
+    def received(self, request: Request) -> Any:
+        """
+        The decoded body of a request.
+
+        Raises:
+            InvalidRequest, InvalidJSON, BodyTooLarge: It is not what this operation takes.
+        """
+        if self.body is None:
+            return None
+        body = bodies.received(request)
+        if not self.fits(body):
+            bodies.require(self.body, body)
+        return body
 
 
 OPERATIONS: Final[dict[str, Operation]] = {}
 
-_OBJECT: Final = {"type": "object"}
-_COUNT: Final = {"type": "integer", "minimum": 0}
-_SORT: Final = {"type": ["object", "array"]}
 
-
-def operation(
-    name: str, *, method: str, role: Role, body: dict[str, Any] | None = None
-) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
+def operation(name: str, *, method: str, role: Role, body: Shape | None = None) -> Callable[[_Function], _Function]:
     """
     Declare a function as an operation.
 
-    The function gets the ``Reader`` or ``Writer`` that ``role`` opens and, where there is one, the decoded body.
+    The function gets the ``Reader`` or ``Writer`` that ``role`` opens, the decoded body and the request.
     """
 
-    def declare(function: Callable[..., Response]) -> Callable[..., Response]:
+    def declare(function: _Function) -> _Function:
         says = (function.__doc__ or "").strip().split("\n")[0]
-        OPERATIONS[name] = declared = Operation(name, method, role, says, Schema(body) if body else None)
-
-        def view(credential: str, collection: str) -> Response:
-            service: Service = current_app.extensions["connectome"]
-            opened = service.reader if role == "read" else service.writer
-            side = opened(_credential(credential), collection)
-            body = () if declared.body is None else (bodies.received(declared.body),)
-            g.body = body
-            with deadline(current_app.config["MAX_TIME_SECONDS"]):
-                return function(side, *body)
-
-        blueprint.add_url_rule(f"/{name}/<credential>/<collection>", endpoint=name, view_func=view, methods=[method])
+        schema, fits = (Schema(body.schema), body.fits) if body else (None, lambda _: True)
+        OPERATIONS[name] = Operation(name, method, role, says, schema, fits, function)
         return function
 
     return declare
 
 
-@blueprint.before_request
-def _start() -> None:
-    g.started = time.perf_counter()
+class Api:
+    """
+    Answers ``/collection/<operation>/<credential>/<collection>``.
+
+    Args:
+        activity: what is told of every answer.
+        max_time_seconds: How long an operation may match, sort and compute.
+    """
+
+    def __init__(self, service: Service, activity: Activity, *, max_body_bytes: int, max_time_seconds: float) -> None:
+        self._service = service
+        self._activity = activity
+        self._max_body_bytes = max_body_bytes
+        self._max_time_seconds = max_time_seconds
+
+    def __call__(self, environ: WSGIEnvironment, operation: str, credential: str, collection: str) -> Answer:
+        """The answer to a request for these parts of its path; whatever goes wrong is one too."""
+        started = time.perf_counter()
+        request = Request(environ, self._max_body_bytes)
+        body = None
+        try:
+            declared = _declared(operation, request.method)
+            if request.method == "OPTIONS":
+                answer = Answer(b"", "text/html; charset=utf-8", headers=(("Allow", ", ".join(declared.methods)),))
+            else:
+                side = self._side(declared, request, credential, collection)
+                body = declared.received(request)
+                with deadline(self._max_time_seconds):
+                    answer = declared.function(side, body, request)
+        except Exception as error:
+            answer = problems.of(error, request.method)
+        # A name that nothing has is a stranger's, perhaps a credential in the wrong place.
+        self._activity.record(
+            operation if operation in OPERATIONS else "",
+            collection if collection in self._service else "",
+            answer.status,
+            time.perf_counter() - started,
+            _filter_of(operation, body),
+        )
+        return answer
+
+    def _side(self, declared: Operation, request: Request, credential: str, collection: str) -> Reader | Writer:
+        if credential == "-":
+            credential = request.bearer("the path holds '-' in place of the credential")
+        opened = self._service.reader if declared.role == "read" else self._service.writer
+        return opened(credential, collection)
 
 
-@blueprint.after_request
-def _record(response: Response) -> Response:
-    """Keep what was asked, how it ended and how long it took; a name that no collection has is a stranger's."""
-    collection: str = (request.view_args or {})["collection"]
-    service: Service = current_app.extensions["connectome"]
-    name = (request.endpoint or "").rpartition(".")[2]
-    activity: Activity = current_app.extensions["connectome.activity"]
-    activity.record(
-        name,
-        collection if collection in service else "",
-        response.status_code,
-        time.perf_counter() - g.started,
-        filter_of(name, *g.get("body", ())),
-    )
-    return response
+def _declared(name: str, method: str) -> Operation:
+    declared = OPERATIONS.get(name)
+    if declared is None:
+        raise NotFound
+    if method != declared.method and method not in declared.methods:
+        raise MethodNotAllowed(declared.methods)
+    return declared
 
 
-def filter_of(operation: str, body: Any = None) -> Any:
+# Of each operation that has a filter, where it stands in the body; None where it is the body.
+_FILTERS: Final = {"readwithquery": "query", "updatewithupsert": "search query", "batchdelete": None}
+
+
+def _filter_of(operation: str, body: Any = None) -> Any:
     """The filter in the body of an operation; None where it has none."""
-    if operation == "batchdelete":
-        return body
-    key = {"readwithquery": "query", "updatewithupsert": "search query"}.get(operation)
-    return body.get(key, {}) if key and body else None
-
-
-def _credential(in_path: str) -> str:
-    """The credential of the path, or, where that is ``-``, of the Authorization header."""
-    if in_path != "-":
-        return in_path
-    return bearer("the path holds '-' in place of the credential")
-
-
-def bearer(why: str) -> str:
-    """
-    The token of ``Authorization: Bearer <token>``.
-
-    Raises:
-        Unauthorized: There is none; ``why`` says what needs it.
-    """
-    given = request.authorization
-    if given is None or given.type != "bearer" or not given.token:
-        raise Unauthorized(f"{why}, and no 'Authorization: Bearer …' came")
-    return given.token
+    if body is None or operation not in _FILTERS:
+        return None
+    name = _FILTERS[operation]
+    return body if name is None else body.get(name, {})
 
 
 @operation(
     "readwithquery",
     method="POST",
     role="read",
-    body={
-        "type": "object",
-        "properties": {"query": _OBJECT, "project": _OBJECT, "sort": _SORT, "skip": _COUNT, "limit": _COUNT},
-        "additionalProperties": False,
-    },
+    body=envelope({"query": OBJECT, "project": OBJECT, "sort": OBJECT_OR_ARRAY, "skip": COUNT, "limit": COUNT}),
 )
-def read_with_query(collection: Reader, body: dict[str, Any]) -> Response:
+def read_with_query(collection: Reader, body: dict[str, Any], request: Request) -> Answer:
     """Read the documents that match a filter: projected, sorted, skipped, limited."""
+    explain = request.flag("explain")
     with at("query"):
         filter = Filter(body.get("query", {}))
-    with at("project"):
-        projection = Projection(body.get("project", {}), filter)
-    with at("sort"):
-        sort = Sort(body.get("sort", {}))
-    found = collection.find(Find(filter, projection, sort, int(body.get("skip", 0)), int(body.get("limit", 0))))
-    return bodies.documents(found)
+    # What is left out is what a Find has by itself, and need not be made anew.
+    projection, sort = Find.projection, Find.sort
+    if "project" in body:
+        with at("project"):
+            projection = Projection(body["project"], filter)
+    if "sort" in body:
+        with at("sort"):
+            sort = Sort(body["sort"])
+    find = Find(filter, projection, sort, int(body.get("skip", 0)), int(body.get("limit", 0)))
+    return _explained(collection, find, request) if explain else bodies.documents(request, collection, find)
+
+
+def _explained(collection: Reader, find: Find, request: Request) -> Answer:
+    """How a question was answered, in the words of MongoDB's ``explain``; milliseconds with a fraction."""
+    explanation = collection.explain(find)
+    return bodies.answer(
+        request,
+        {
+            "winningPlan": {"stage": explanation.stage, "path": explanation.path},
+            "nReturned": explanation.returned,
+            "totalDocsExamined": explanation.examined,
+            "executionTimeMillis": round(explanation.seconds * 1000, 3),
+        },
+    )
 
 
 @operation("read", method="GET", role="read")
-def read(collection: Reader) -> Response:
+def read(collection: Reader, _: None, request: Request) -> Answer:
     """Read all documents."""
-    return bodies.documents(collection.find(Find()))
+    return bodies.documents(request, collection, Find())
 
 
-@operation("write", method="POST", role="write", body=_OBJECT)
-def write(collection: Writer, document: dict[str, Any]) -> Response:
+@operation("write", method="POST", role="write", body=OBJECT)
+def write(collection: Writer, document: dict[str, Any], request: Request) -> Answer:
     """Add one document."""
-    return bodies.answer({"insertedId": collection.insert_one(document)}, 201)
+    return bodies.answer(request, {"insertedId": collection.insert_one(document)}, 201)
 
 
-@operation("batchwrite", method="POST", role="write", body={"type": "array", "items": _OBJECT})
-def batch_write(collection: Writer, documents: list[dict[str, Any]]) -> Response:
+@operation("batchwrite", method="POST", role="write", body=array(OBJECT))
+def batch_write(collection: Writer, documents: list[dict[str, Any]], request: Request) -> Answer:
     """Add an array of documents: all of them, or none."""
     identities = collection.insert_many(documents)
-    return bodies.answer({"insertedCount": len(identities), "insertedIds": identities}, 201)
+    return bodies.answer(request, {"insertedCount": len(identities), "insertedIds": identities}, 201)
 
 
 @operation(
     "updatewithupsert",
     method="POST",
     role="write",
-    body={
-        "type": "object",
-        "properties": {
-            "search query": _OBJECT,
-            "data": {"type": ["object", "array"]},
-            "upsert": {"type": "boolean"},
-            "multi": {"type": "boolean"},
-            "arrayFilters": {"type": "array", "items": _OBJECT},
+    body=envelope(
+        {
+            "search query": OBJECT,
+            "data": OBJECT_OR_ARRAY,
+            "upsert": BOOLEAN,
+            "multi": BOOLEAN,
+            "arrayFilters": array(OBJECT),
         },
-        "required": ["search query", "data"],
-        "additionalProperties": False,
-    },
+        required=["search query", "data"],
+    ),
 )
-def update_with_upsert(collection: Writer, body: dict[str, Any]) -> Response:
+def update_with_upsert(collection: Writer, body: dict[str, Any], request: Request) -> Answer:
     """Change every document that matches; with ``upsert``, create one where none does."""
     with at("search query"):
         filter = Filter(body["search query"])
@@ -193,7 +237,7 @@ def update_with_upsert(collection: Writer, body: dict[str, Any]) -> Response:
         array_filters = compile_array_filters(body.get("arrayFilters", []))
     with at("data"):
         update = Update(body["data"], array_filters)
-    guard = _guard()
+    guard = _guard(request)
     modify = Modify(filter, update, upsert=body.get("upsert", False), multi=body.get("multi", True))
     try:
         modified = collection.update(modify, guard)
@@ -203,6 +247,7 @@ def update_with_upsert(collection: Writer, body: dict[str, Any]) -> Response:
     if not modified.matched and modified.upserted is None:
         raise NoMatch("no document matches the search query, and upsert is false: nothing was changed")
     return _changes(
+        request,
         guard,
         modified.examples,
         matchedCount=modified.matched,
@@ -211,27 +256,25 @@ def update_with_upsert(collection: Writer, body: dict[str, Any]) -> Response:
     )
 
 
-@operation("batchdelete", method="DELETE", role="write", body=_OBJECT)
-def batch_delete(collection: Writer, source: dict[str, Any]) -> Response:
+@operation("batchdelete", method="DELETE", role="write", body=OBJECT)
+def batch_delete(collection: Writer, source: dict[str, Any], request: Request) -> Answer:
     """Delete every document that matches a filter."""
-    guard = _guard()
+    guard = _guard(request)
     deleted = collection.delete_many(Filter(source), guard)
-    return _changes(guard, deleted.examples, deletedCount=deleted.deleted)
+    return _changes(request, guard, deleted.examples, deletedCount=deleted.deleted)
 
 
-def _guard() -> Guard:
+def _guard(request: Request) -> Guard:
     """What ``?dry_run=true`` and ``?max_affected=N`` ask for."""
-    flag = request.args.get("dry_run", "false")
-    if flag not in ("true", "false"):
-        raise InvalidRequest(f"dry_run is true or false, not {flag!r}", pointer=None)
-    bound = request.args.get("max_affected")
+    dry_run = request.flag("dry_run")
+    bound = request.arguments.get("max_affected")
     if bound is not None and not (bound.isdecimal() and bound.isascii() and len(bound) < 16):
         raise InvalidRequest(f"max_affected is a whole number that is not negative, not {bound!r}", pointer=None)
-    return Guard(dry_run=flag == "true", max_affected=None if bound is None else int(bound))
+    return Guard(dry_run=dry_run, max_affected=None if bound is None else int(bound))
 
 
-def _changes(guard: Guard, examples: Sequence[Example], **counts: Any) -> Response:
+def _changes(request: Request, guard: Guard, examples: Sequence[Example], **counts: Any) -> Answer:
     """The counts of what was changed; of a dry run, with examples of what would be."""
     if guard.dry_run:
         counts |= {"dryRun": True, "examples": [{"before": before, "after": after} for before, after in examples]}
-    return bodies.answer(counts)
+    return bodies.answer(request, counts)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final
 
-from flask import Response, request
-from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
-
 from connectome import extjson, formats
-from connectome.errors import BodyTooLarge, InvalidRequest
-from connectome.query import Document
+from connectome.errors import InvalidRequest
 from connectome.schemas import Schema
+from connectome.stores import Find, Reader
+from connectome.web.exchange import PIECE_BYTES, Answer, Pieces, Request
 
 JSON: Final = "application/json"
 CANONICAL: Final = "application/ejson"
@@ -19,37 +17,19 @@ NDJSON: Final = "application/x-ndjson"
 CSV: Final = "text/csv"
 
 
-def received(schema: Schema, *, extended: bool = True) -> Any:
+def received(request: Request, *, extended: bool = True) -> Any:
     """
-    The body of the request, decoded; not ``extended`` where it holds a JSON Schema.
+    The body of a request, decoded; not ``extended`` where it holds a JSON Schema.
 
     Raises:
-        InvalidRequest: It is empty, or not what ``schema`` says.
+        InvalidRequest: It is empty.
         InvalidJSON: It is not strict JSON.
         BodyTooLarge: It is larger than the server reads.
     """
-    content = received_bytes()
+    content = request.body()
     if not content:
         raise InvalidRequest("a JSON body was expected, and none came")
-    body = extjson.loads(content, extended=extended)
-    require(schema, body)
-    return body
-
-
-def received_bytes() -> bytes:
-    """
-    The body of the request as it came.
-
-    Raises:
-        BodyTooLarge: It is larger than the server reads.
-    """
-    if request.content_encoding:
-        raise UnsupportedMediaType(f"a body is sent as it is, not with Content-Encoding: {request.content_encoding}")
-    try:
-        return request.get_data(cache=False)
-    except RequestEntityTooLarge:
-        came = f"{request.content_length} bytes" if request.content_length else "more"
-        raise BodyTooLarge(f"the server reads bodies of up to {request.max_content_length} bytes, not {came}") from None
+    return extjson.loads(content, extended=extended)
 
 
 def require(schema: Schema, value: Any) -> None:
@@ -63,18 +43,28 @@ def require(schema: Schema, value: Any) -> None:
         raise InvalidRequest(failure.detail, pointer=failure.pointer)
 
 
-def answer(value: Any, status: int = 200) -> Response:
+def answer(request: Request, value: Any, status: int = 200) -> Answer:
     """A value as JSON, canonical where the client asks for that."""
-    wanted = request.accept_mimetypes.best_match([JSON, CANONICAL], default=JSON)
-    mode: extjson.Mode = "canonical" if wanted == CANONICAL else "relaxed"
-    return Response(extjson.dumps(value, mode=mode) + "\n", status, mimetype=wanted)
+    form = request.preferred(JSON, CANONICAL)
+    mode: extjson.Mode = "canonical" if form == CANONICAL else "relaxed"
+    return Answer(extjson.encode(value, mode=mode) + b"\n", form, status)
 
 
-def documents(found: Iterable[Document]) -> Response:
-    """Documents as a JSON array, or in the form that the client asks for: canonical, NDJSON (streamed) or CSV."""
-    wanted = request.accept_mimetypes.best_match([JSON, CANONICAL, NDJSON, CSV], default=JSON)
-    if wanted == NDJSON:
-        return Response((extjson.dumps(document) + "\n" for document in found), mimetype=NDJSON)
-    if wanted == CSV:
-        return Response(formats.write_csv(found), mimetype=CSV)
-    return answer(list(found))
+def documents(request: Request, collection: Reader, find: Find) -> Answer:
+    """Documents as a JSON array, or in the form that the client asks for: canonical, NDJSON or CSV."""
+    form = request.preferred(JSON, CANONICAL, NDJSON, CSV)
+    if form == CSV:
+        lines = [line.encode() for line in formats.write_csv(collection.find(find))]
+        return Answer(_joined(lines, b"", b"", b""), f"{CSV}; charset=utf-8")
+    if form == CANONICAL:
+        texts = [extjson.encode(document, mode="canonical") for document in collection.find(find)]
+    else:
+        texts = list(collection.encoded(find))
+    if form == NDJSON:
+        return Answer(_joined(texts, b"", b"\n", b"\n" if texts else b""), form)
+    return Answer(_joined(texts, b"[", b",", b"]\n"), form)
+
+
+def _joined(texts: Sequence[bytes], before: bytes, between: bytes, after: bytes) -> bytes | Pieces:
+    pieces = Pieces(texts, before=before, between=between, after=after)
+    return pieces.whole() if len(pieces) <= PIECE_BYTES else pieces

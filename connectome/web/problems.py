@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
-from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from connectome import errors, extjson
+from connectome.web.exchange import Answer
 
 # Never the path that came: a credential may stand in it.
 _ROUTES: Final = "/collection/<operation>/<credential>/<collection>, /-/admin/collections or /-/health"
 
 _log = logging.getLogger(__name__)
+
+# What a status obliges to say above the body.
+_HEADERS: Final[dict[int, tuple[tuple[str, str], ...]]] = {
+    401: (("WWW-Authenticate", 'Bearer realm="Connectome"'),),
+    503: (("Retry-After", "1"),),
+}
 
 # The most special class that an error is an instance of decides: its status, and a title for its kind.
 STATUS: Final[dict[type[errors.ConnectomeError], tuple[int, str]]] = {
@@ -45,19 +53,17 @@ STATUS: Final[dict[type[errors.ConnectomeError], tuple[int, str]]] = {
 }
 
 
-def register(app: Flask) -> None:
-    """Have an application answer whatever is raised in it, by us, by werkzeug or by accident, as a problem."""
-    app.register_error_handler(Exception, answer_to)
-
-
-def answer_to(error: Exception) -> Response:
-    """The problem that says what was raised."""
+def of(error: Exception, method: str) -> Answer:
+    """The answer to whatever was raised while a request of this method was worked on: by us, werkzeug or accident."""
     if isinstance(error, errors.ConnectomeError):
-        return _from_ours(error)
-    return _from_werkzeug(error) if isinstance(error, HTTPException) else _from_accident(error)
+        return _of_ours(error)
+    if isinstance(error, HTTPException):
+        return _of_werkzeug(error, method)
+    _log.error("unexpected %s", type(error).__name__, exc_info=error)
+    return _problem(500, "Internal error", "the server failed in a way that it did not expect", "InternalError")
 
 
-def _from_ours(error: errors.ConnectomeError) -> Response:
+def _of_ours(error: errors.ConnectomeError) -> Answer:
     status, title = next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
     members: dict[str, Any] = {}
     if error.pointer is not None:
@@ -68,40 +74,35 @@ def _from_ours(error: errors.ConnectomeError) -> Response:
             members["_id"] = error.document_id
     if status >= 500:
         _log.error("%s: %s", error.code, error.detail, exc_info=error.__cause__)
-    response = _problem(status, title, error.detail, error.code, **members)
-    if status == 401:
-        response.headers["WWW-Authenticate"] = 'Bearer realm="Connectome"'
-    if status == 503:
-        response.headers["Retry-After"] = "1"
-    return response
+    return _problem(status, title, error.detail, error.code, members, _HEADERS.get(status, ()))
 
 
-def _from_werkzeug(error: HTTPException) -> Response:
+def _of_werkzeug(error: HTTPException, method: str) -> Answer:
     status = error.code or 500
     detail = error.description or error.name
     if isinstance(error, MethodNotAllowed):
         error = MethodNotAllowed(sorted(error.valid_methods or ()))
         methods = (each for each in error.valid_methods or () if each not in ("HEAD", "OPTIONS"))
-        detail = f"{request.method} is not a method of this route: expected {' or '.join(methods)}"
+        detail = f"{method} is not a method of this route: expected {' or '.join(methods)}"
     elif isinstance(error, NotFound):
         detail = f"there is nothing at this path: expected {_ROUTES}"
-    response = _problem(status, error.name, detail, error.name.replace(" ", ""))
-    for name, value in error.get_headers():
-        if name not in ("Content-Type", "Content-Length"):
-            response.headers[name] = value
-    return response
+    headers = [each for each in error.get_headers() if each[0] not in ("Content-Type", "Content-Length")]
+    return _problem(status, error.name, detail, error.name.replace(" ", ""), headers=headers)
 
 
-def refusal(status: int, title: str, detail: str) -> Response:
+def refusal(status: int, title: str, detail: str) -> Answer:
     """What is answered outside of any application, where a request cannot even be read."""
     return _problem(status, title, detail, title.replace(" ", ""))
 
 
-def _from_accident(error: Exception) -> Response:
-    _log.error("unexpected %s", type(error).__name__, exc_info=error)
-    return _problem(500, "Internal error", "the server failed in a way that it did not expect", "InternalError")
-
-
-def _problem(status: int, title: str, detail: str, code: str, **members: Any) -> Response:
+def _problem(
+    status: int,
+    title: str,
+    detail: str,
+    code: str,
+    members: Mapping[str, Any] = MappingProxyType({}),
+    headers: Iterable[tuple[str, str]] = (),
+) -> Answer:
     body = {"type": f"urn:connectome:{code}", "title": title, "status": status, "detail": detail, "code": code}
-    return Response(extjson.dumps({**body, **members}) + "\n", status, mimetype="application/problem+json")
+    text = extjson.dumps({**body, **members}) + "\n"
+    return Answer(text.encode(), "application/problem+json", status, tuple(headers))

@@ -27,6 +27,7 @@ from strategies import (
 
 from connectome.errors import QueryError, RequestError, UpdateError
 from connectome.query import MISSING, Filter, Projection, Sort, Update, sort_key
+from connectome.query.generated import closure_scan, generated_scan
 from connectome.query.values import equal, identical
 
 laws = settings(max_examples=40, deadline=None)
@@ -115,6 +116,14 @@ class TestFilters:
         inside, outside = matched(filter, collection), matched({"$nor": [filter]}, collection)
 
         assert sorted(inside + outside) == list(range(len(collection)))
+
+    @settings(max_examples=300, deadline=None)
+    @given(filters, st.lists(plain_documents | documents, max_size=6))
+    def test_generated_source_finds_what_the_closures_find(self, filter, collection):
+        """Two forms of one meaning: whatever is inlined, and whatever is left to the closures."""
+        condition = Filter(filter).condition
+
+        assert generated_scan(condition)(collection) == closure_scan(condition)(collection)
 
     @laws
     @given(paths, operands, collections)

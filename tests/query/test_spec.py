@@ -13,6 +13,7 @@ from connectome import extjson
 from connectome.errors import RequestError
 from connectome.query import MISSING, Filter, Projection, Sort, Update, compile_array_filters
 from connectome.query.expressions import compile_expression
+from connectome.query.generated import generated_scan
 from connectome.query.values import identical
 from connectome.stores.base import identified
 
@@ -51,14 +52,16 @@ def assert_identical(got: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize("case", cases("filter"))
 def test_filter(case: dict[str, Any]) -> None:
-    """A filter finds exactly these documents, or is refused before it sees one."""
+    """A filter finds exactly these documents, by its closures and by generated source, or is refused before."""
     if "refused" in case:
         refused(case, lambda: Filter(case["filter"]))
     else:
         documents = case["documents"]
-        found = Filter(case["filter"]).select(documents)
+        filter = Filter(case["filter"])
+        found = filter.select(documents)
         position = {id(document): i for i, document in enumerate(documents)}
         assert [position[id(document)] for document in found] == case.get("order", case.get("matches"))
+        assert generated_scan(filter.condition)(documents) == sorted(case.get("order", case.get("matches")))
 
 
 @pytest.mark.parametrize("case", cases("projection"))

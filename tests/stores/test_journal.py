@@ -15,7 +15,7 @@ from tinydb import TinyDB
 from connectome.errors import CollectionDamaged, ConnectomeError, StoreError
 from connectome.query import Filter, Update
 from connectome.stores import Modify
-from connectome.stores.journal import Record, record_at
+from connectome.stores.journal import change, line, record_at
 
 # What is written one after the other, each one record.
 WRITES: list[Callable[[Any], Any]] = [
@@ -286,8 +286,8 @@ class TestTail:
         birds = store.collection("birds", None, new=True)
         path = directory / "birds.journal.1"
         for length in range(600, 1200):
-            line = Record(1, 0, 0, {"put": {"1": {"_id": 1, "a": "x" * length}}}).line()
-            if (len(disk.content(path)) + len(line) + before) % 512 == 0:
+            payload = change([(1, b'{"_id":1,"a":"%s"}' % (b"x" * length))], [])
+            if (len(disk.content(path)) + len(line(1, 0, 0, payload)) + before) % 512 == 0:
                 birds.insert_one({"_id": 1, "a": "x" * length})
                 break
         start = len(disk.content(path))

@@ -160,6 +160,7 @@ class TestRecording:
             return [(each.operation, each.collection, each.status) for each in last]
 
         ask.keys = keys
+        ask.slow = app.extensions["connectome.activity"].slow
         yield ask
         service.close()
 
@@ -175,3 +176,32 @@ class TestRecording:
     def test_a_name_that_nothing_has_is_not_kept(self, recorded):
         """What a stranger writes into a URL, perhaps a credential in the wrong place, is not remembered."""
         assert recorded("GET", "read", "birds/cr_secret") == [("read", "", 401)]
+        assert recorded("GET", "cr_secret", "read/birds")[0] == ("", "birds", 404)
+
+    @pytest.mark.parametrize(
+        ("method", "operation", "body", "shape"),
+        [
+            ("POST", "readwithquery", {"query": {"year": 1}, "limit": 1}, "{year: ?}"),
+            ("POST", "readwithquery", {}, "{}"),
+            ("POST", "updatewithupsert", {"search query": {"year": 1}, "data": {"$set": {"a": 1}}}, "{year: ?}"),
+            ("DELETE", "batchdelete", {"year": 1}, "{year: ?}"),
+        ],
+    )
+    def test_the_filter_of_a_slow_one(self, recorded, monkeypatch, method, operation, body, shape):
+        """Of a request that took long, the shape of its filter is kept, wherever in the body it stands."""
+        monkeypatch.setattr("connectome.web.activity.SLOW_SECONDS", 0.0)
+
+        role = "read" if operation.startswith("read") else "write"
+        recorded(method, operation, f"{recorded.keys[role]}/birds", json=body)
+
+        assert [(each.operation, each.shape) for each in recorded.slow()] == [(operation, shape)]
+
+    @pytest.mark.parametrize(("operation", "body"), [("write", {"query": {"year": 1}}), ("readwithquery", ["query"])])
+    def test_what_has_no_filter(self, recorded, monkeypatch, operation, body):
+        """A document is no filter, whatever its fields are called, nor is a body that no operation takes."""
+        monkeypatch.setattr("connectome.web.activity.SLOW_SECONDS", 0.0)
+
+        role = "read" if operation.startswith("read") else "write"
+        recorded("POST", operation, f"{recorded.keys[role]}/birds", json=body)
+
+        assert recorded.slow() == []

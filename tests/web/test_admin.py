@@ -297,6 +297,31 @@ class TestRotate:
         assert collection.call("read").status_code == 200
 
 
+class TestIndexes:
+    def test_an_index_is_pinned_listed_and_let_go(self, admin, collection):
+        """The owner decides; a dot in a path is no part of the route."""
+        pinned = admin.request("PUT", f"/{collection.id}/indexes/address.city")
+
+        assert (pinned.status_code, pinned.json()) == (
+            200,
+            {"path": "address.city", "pinned": True, "uses": 0, "bytes": 0},
+        )
+        assert admin.request("GET", f"/{collection.id}/indexes").json() == [pinned.json()]
+        assert admin.request("DELETE", f"/{collection.id}/indexes/address.city").status_code == 204
+        assert admin.request("GET", f"/{collection.id}/indexes").json() == []
+
+    def test_a_path_that_can_have_no_index_is_refused(self, admin, collection, problem):
+        """With the reason."""
+        response = admin.request("PUT", f"/{collection.id}/indexes/cast.0")
+
+        assert response.status_code == 400
+        assert problem(response)["detail"] == 'an index is of a path without positions, not "cast.0"'
+
+    def test_it_needs_the_token(self, server, collection):
+        """As all of administration."""
+        assert server.request("GET", f"/-/admin/collections/{collection.id}/indexes").status_code == 401
+
+
 class TestImport:
     def test_an_array_is_added(self, admin, collection):
         """The documents of a JSON array come after those that are there."""

@@ -205,6 +205,39 @@ class TestReadWithQuery:
         assert collection.read({}) == [{"_id": n} for n in range(2500)]
 
 
+class TestExplain:
+    def test_it_says_how_a_query_is_answered(self, collection):
+        """The plan, documents looked at and answered, milliseconds: and no documents."""
+        body = {"query": {"amount": {"$gte": 30}}, "sort": {"amount": 1}, "limit": 1}
+
+        response = collection.call("readwithquery", body, params={"explain": "true"})
+
+        explained = response.json()
+        assert response.status_code == 200
+        assert [*explained] == ["winningPlan", "nReturned", "totalDocsExamined", "executionTimeMillis"]
+        assert [*explained["winningPlan"]] == ["stage", "path"]
+        assert explained["winningPlan"]["stage"] in ("IDHACK", "IXSCAN", "COLLSCAN")
+        assert (explained["nReturned"], explained["totalDocsExamined"]) == (1, 3)
+        assert explained["executionTimeMillis"] >= 0
+
+    @pytest.mark.parametrize(("flag", "answered"), [("true", dict), ("false", list)])
+    def test_only_true_asks_for_it(self, collection, flag, answered):
+        """Otherwise the documents come."""
+        assert type(collection.call("readwithquery", {}, params={"explain": flag}).json()) is answered
+
+    def test_a_query_that_is_refused_is_not_explained(self, collection, problem):
+        """As where its documents are asked for."""
+        response = collection.call("readwithquery", {"query": {"a": {"$gtt": 1}}}, params={"explain": "true"})
+
+        assert problem(response)["pointer"] == "/query/a/$gtt"
+
+    def test_what_is_neither_true_nor_false_is_400(self, collection, problem):
+        """Nobody who asks for an explanation gets documents."""
+        refused = problem(collection.call("readwithquery", {}, params={"explain": "yes"}))
+
+        assert (refused["status"], refused["detail"]) == (400, "explain is true or false, not 'yes'")
+
+
 class TestRead:
     def test_all_documents_come_in_the_order_of_writing(self, collection):
         """GET reads the whole collection."""

@@ -418,3 +418,25 @@ class TestForms:
     def test_nothing_is_no_line(self, empty):
         """No documents are no lines of NDJSON."""
         assert empty.call("read", headers={"Accept": "application/x-ndjson"}).content == b""
+
+    @pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson", "application/ejson", "text/csv"])
+    def test_a_failure_at_the_last_document_is_a_problem(self, empty, problem, accept):
+        """Nothing goes out before everything is known to be right, however large the answer."""
+        empty.call("batchwrite", [{"n": n, "text": "x" * 900} for n in range(200, -1, -1)])
+
+        response = empty.call(
+            "readwithquery", {"project": {"x": {"$divide": [1, "$n"]}, "text": 1}}, headers={"Accept": accept}
+        )
+
+        assert problem(response)["status"] == 400
+
+    @pytest.mark.parametrize("size", [1, 1000, 100_000])
+    def test_an_answer_has_its_length(self, empty, size):
+        """Sent whole or in pieces, a client sees where it ends, and how far it is."""
+        document = {"_id": 1, "text": "☃" * size}
+        empty.call("batchwrite", [document, {**document, "_id": 2}])
+
+        response = empty.call("read")
+
+        assert int(response.headers["Content-Length"]) == len(response.content)
+        assert response.json() == [document, {**document, "_id": 2}]

@@ -18,7 +18,6 @@ from werkzeug.exceptions import HTTPException
 from connectome.config import Settings
 from connectome.errors import Unauthorized
 from connectome.service import same_secret
-from connectome.web import problems
 from connectome.web.console import site
 from connectome.web.console.sessions import LINK_SECONDS, SESSION_SECONDS, Sessions
 
@@ -149,7 +148,7 @@ def sign_out() -> Response:
 def not_found(error: HTTPException) -> Response:
     """A path that leads nowhere: a page for a browser that is signed in, a problem for all others."""
     if not site.wants_page() or request.path.startswith(("/collection/", "/-/")) or is_off(site.settings()):
-        return problems.answer_to(error)
+        return site.problem_of(error)
     g.console_session = site.sessions().get(request.cookies.get(_cookie(), ""))
     return secure(site.failed(error))
 

@@ -72,9 +72,14 @@ def wants_page() -> bool:
     return accepted["text/html"] > accepted["application/json"]
 
 
+def problem_of(error: Exception) -> Response:
+    """An error as a problem, as the API has it."""
+    return make_response(problems.of(error, request.method))
+
+
 def failed(error: Exception) -> Response:
     """An error as a page for a browser, as a problem for a script."""
-    problem = problems.answer_to(error)
+    problem = problem_of(error)
     if not wants_page():
         return problem
     said: dict[str, Any] = problem.get_json(force=True)

@@ -1,0 +1,192 @@
+"""A request, and the answer to it, as WSGI has them: what every route shares, whichever road leads there.  No Flask."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import werkzeug
+from werkzeug.datastructures import Authorization, MIMEAccept
+from werkzeug.exceptions import ClientDisconnected, LengthRequired, UnsupportedMediaType
+from werkzeug.http import HTTP_STATUS_CODES, parse_accept_header
+from werkzeug.wsgi import get_content_length
+
+from connectome.errors import BodyTooLarge, InvalidRequest, Unauthorized
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+# Documents and credentials pass through here: no cache keeps them, no link gives a URL away.
+NEVER_KEPT: Final = (
+    ("Cache-Control", "no-store"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+PIECE_BYTES: Final = 64 * 1024
+NO_LIMIT: Final = sys.maxsize
+# As werkzeug writes them.
+_STATUS_LINES: Final = {status: f"{status} {name.upper()}" for status, name in HTTP_STATUS_CODES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    What can be known of a request beside its path.
+
+    max_body_bytes: a larger body is not read.
+    """
+
+    environ: WSGIEnvironment
+    max_body_bytes: int
+
+    @property
+    def method(self) -> str:
+        """``GET``, ``POST``, …"""
+        method: str = self.environ["REQUEST_METHOD"]
+        return method.upper()
+
+    @property
+    def arguments(self) -> Mapping[str, str]:
+        """What stands behind the ``?``."""
+        return werkzeug.Request(self.environ).args if self.environ.get("QUERY_STRING") else {}
+
+    def flag(self, name: str) -> bool:
+        """
+        Whether ``?<name>=true`` is given.
+
+        Raises:
+            InvalidRequest: It is given, and neither true nor false.
+        """
+        given = self.arguments.get(name, "false")
+        if given not in ("true", "false"):
+            raise InvalidRequest(f"{name} is true or false, not {given!r}", pointer=None)
+        return given == "true"
+
+    def preferred(self, *forms: str) -> str:
+        """The one of these media types that the client likes best; the first where it says nothing, or likes none."""
+        return _preferred(self.environ.get("HTTP_ACCEPT", ""), forms)
+
+    def bearer(self, why: str) -> str:
+        """
+        The token of ``Authorization: Bearer <token>``.
+
+        Raises:
+            Unauthorized: There is none; ``why`` says what needs it.
+        """
+        given = Authorization.from_header(self.environ.get("HTTP_AUTHORIZATION"))
+        if given is None or given.type != "bearer" or not given.token:
+            raise Unauthorized(f"{why}, and no 'Authorization: Bearer …' came")
+        return given.token
+
+    def body(self, *, ends_itself: bool = True) -> bytes:
+        """
+        The body as it came; empty where there is none.
+
+        Args:
+            ends_itself: The beginning of such a body is none itself, as of JSON.  NDJSON and CSV may be cut off at
+                any line, and not every server tells an end in chunks from a connection that broke.
+
+        Raises:
+            BodyTooLarge: It is larger than the server reads.
+            UnsupportedMediaType: It is compressed.
+            LengthRequired: It does not end itself, and its length was not announced.
+            ClientDisconnected: Less came than was announced.
+        """
+        if encoding := self.environ.get("HTTP_CONTENT_ENCODING"):
+            raise UnsupportedMediaType(f"a body is sent as it is, not with Content-Encoding: {encoding}")
+        announced = get_content_length(self.environ)
+        if announced is None and not self.environ.get("wsgi.input_terminated"):
+            if self.environ.get("HTTP_TRANSFER_ENCODING"):
+                raise LengthRequired("this server reads no body without a Content-Length")
+            return b""
+        if announced is None and not ends_itself:
+            raise LengthRequired("a body of lines needs a Content-Length: without, its end cannot be told from a cut")
+        if announced is not None and announced > self.max_body_bytes:
+            raise self._too_large(f"{announced} bytes")
+        # One byte more than is allowed tells a body of just the limit from the beginning of a longer one.
+        wanted = self.max_body_bytes + 1 if announced is None else announced
+        stream = self.environ["wsgi.input"]
+        content = bytearray()
+        while len(content) < wanted and (more := stream.read(min(wanted - len(content), 2**30))):
+            content += more
+        if len(content) > self.max_body_bytes:
+            raise self._too_large("more")
+        if announced is not None and len(content) < announced:
+            raise ClientDisconnected(f"a body of {announced} bytes was announced, and {len(content)} came")
+        return bytes(content)
+
+    def _too_large(self, came: str) -> BodyTooLarge:
+        return BodyTooLarge(f"the server reads bodies of up to {self.max_body_bytes} bytes, not {came}")
+
+
+# A client sends one header again and again, and reading one takes 20 µs.
+@lru_cache(maxsize=64)
+def _preferred(accept: str, forms: tuple[str, ...]) -> str:
+    return parse_accept_header(accept, MIMEAccept).best_match(forms, default=forms[0])
+
+
+class Pieces:
+    """Texts with something before, between and after them, which are joined in pieces as they are sent."""
+
+    __slots__ = ("_after", "_before", "_between", "_length", "_texts")
+
+    def __init__(
+        self, texts: Sequence[bytes], *, before: bytes = b"", between: bytes = b"", after: bytes = b""
+    ) -> None:
+        self._texts = texts
+        self._before, self._between, self._after = before, between, after
+        gaps = len(between) * max(0, len(texts) - 1)
+        self._length = len(before) + sum(map(len, texts)) + gaps + len(after)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[bytes]:
+        count = max(1, len(self._texts) * PIECE_BYTES // max(1, self._length))
+        before = self._before
+        for start in range(0, len(self._texts), count):
+            yield before + self._between.join(self._texts[start : start + count])
+            before = self._between
+        yield self._after if self._texts else self._before + self._after
+
+    def whole(self) -> bytes:
+        """Everything as one text."""
+        return self._before + self._between.join(self._texts) + self._after
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    What is sent back, as a WSGI application.
+
+    body: complete before the first byte goes out, so that whatever may go wrong is a problem, never half an answer.
+    headers: those beside the type and the length of the body, and those that every answer has.
+    """
+
+    body: bytes | Pieces
+    content_type: str
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def status_line(self) -> str:
+        """``200 OK``, ``404 NOT FOUND``, …"""
+        return _STATUS_LINES[self.status]
+
+    @property
+    def all_headers(self) -> list[tuple[str, str]]:
+        """Everything that stands above the body."""
+        body_headers = (("Content-Type", self.content_type), ("Content-Length", str(len(self.body))))
+        return [*body_headers, *self.headers, *NEVER_KEPT]
+
+    @property
+    def pieces(self) -> Iterable[bytes]:
+        """The body, in the pieces in which it is sent."""
+        return [self.body] if isinstance(self.body, bytes) else iter(self.body)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response(self.status_line, self.all_headers)
+        return [] if environ["REQUEST_METHOD"].upper() == "HEAD" else self.pieces

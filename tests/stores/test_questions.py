@@ -1,0 +1,302 @@
+"""Questions: whichever way an answer is found, by columns, by indexes, by a walk, it is the same answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from bson import Decimal128, Int64, Regex
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from query.test_spec import cases
+from strategies import canonical, filters, paths, plain_documents, plain_values, scalars, top_level_names
+
+from connectome import extjson
+from connectome.errors import QueryError
+from connectome.query import MISSING, Filter, Sort
+from connectome.stores import Find, questions
+from connectome.stores.indexes import Paths
+from connectome.stores.questions import answer, select
+from connectome.stores.rows import Rows
+
+laws = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+# Documents whose values are of all kinds, so that a column holds many.
+mixed_documents = st.dictionaries(top_level_names, plain_values | scalars, max_size=3)
+collections = st.lists(plain_documents | mixed_documents, max_size=12)
+sorts = st.dictionaries(paths, st.sampled_from([1, -1]), max_size=2)
+# Ranges and equalities on a field: what an index is asked for.
+bounds = st.dictionaries(st.sampled_from(["$gt", "$gte", "$lt", "$lte", "$eq"]), plain_values | scalars, max_size=2)
+memberships = st.lists(plain_values, max_size=3).map(lambda each: {"$in": each})
+index_filters = st.dictionaries(top_level_names | paths, bounds | memberships, max_size=2)
+
+
+def rows_of(documents: list[Any], *, size: int = 4) -> Rows:
+    """Documents in segments so small that several are there."""
+    return Rows.of(dict(enumerate(documents, 1)), size=size)
+
+
+def asked_before() -> Paths:
+    """Paths of a collection, of which even a small one is worth an index."""
+    return Paths(worth=0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def every_index_is_worth_it() -> Iterator[None]:
+    """However few documents there are, and however many of them an index finds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(questions, "_SELECTIVE", 1.0)
+        patch.setattr(questions, "_WALKED", 0)
+        yield
+
+
+def refused(filter: Any) -> bool:
+    try:
+        Filter(filter)
+    except QueryError:
+        return True
+    return False
+
+
+class TestFilters:
+    @laws
+    @given(filters | index_filters, collections)
+    def test_the_answer_does_not_depend_on_what_was_asked_before(self, filter, documents):
+        """First the documents, then columns, then an index: three times the same."""
+        if refused(filter):
+            return
+        rows, paths = rows_of(documents), asked_before()
+        expected = [canonical(document) for document in documents if Filter(filter).matches(document)]
+
+        for _ in range(4):
+            assert list(map(canonical, select(rows, Filter(filter), paths).documents())) == expected
+
+    @laws
+    @given(index_filters, collections)
+    def test_an_index_finds_what_the_documents_show(self, filter, documents):
+        """Where every path is indexed, whatever part of the collection that is."""
+        if refused(filter):
+            return
+        rows, paths = rows_of(documents), asked_before()
+        paths.pinned = frozenset(filter)
+        expected = [canonical(document) for document in documents if Filter(filter).matches(document)]
+
+        assert list(map(canonical, select(rows, Filter(filter), paths).documents())) == expected
+
+    @laws
+    @given(index_filters, collections, st.integers(1, 4))
+    def test_the_first_are_the_first_of_all(self, filter, documents, stop):
+        """A limit without a sort ends the search early, and changes nothing."""
+        if refused(filter):
+            return
+        rows, paths = rows_of(documents), asked_before()
+
+        for _ in range(4):
+            everything = select(rows, Filter(filter), paths).documents()
+            assert select(rows, Filter(filter), paths, stop=stop).documents() == everything[:stop]
+
+    @pytest.mark.parametrize("case", [case for case in cases("filter") if "matches" in case.values[0]])
+    def test_columns_find_what_the_specification_says(self, case, monkeypatch):
+        """Every case of the language that finds something or nothing, answered from columns alone."""
+        monkeypatch.setattr(questions, "_SELECTIVE", -1)
+        rows, paths = rows_of(case["documents"]), asked_before()
+        place = {id(document): position for position, document in enumerate(case["documents"])}
+
+        for _ in range(3):
+            found = select(rows, Filter(case["filter"]), paths)
+            assert found.stage == "COLLSCAN"
+            assert [place[id(document)] for document in found.documents()] == case["matches"]
+
+    def test_each_bound_may_be_met_by_another_element(self):
+        """Of an array; of a single value one index look-up takes both bounds."""
+        rows, paths = rows_of([{"a": [0, 9]}, {"a": [4]}, {"a": 4}, {"a": 9}, {"a": 4}]), asked_before()
+        paths.pinned = frozenset("a")
+
+        found = select(rows, Filter({"a": {"$gt": 3, "$lt": 5}}), paths).documents()
+
+        assert found == [{"a": [0, 9]}, {"a": [4]}, {"a": 4}, {"a": 4}]
+
+    def test_one_question_makes_one_index(self):
+        """However many paths could have one: no single question pays for many."""
+        rows, paths = rows_of([{"a": n, "b": n, "c": n} for n in range(9)]), asked_before()
+        filter = Filter({"a": {"$gte": 1}, "b": 2, "c": 3})
+
+        stages = [(found.stage, found.path) for found in (select(rows, filter, paths) for _ in range(3))]
+
+        assert stages[:2] == [("COLLSCAN", None), ("IXSCAN", "b")]
+        assert not paths.is_indexed("a")
+
+    def test_an_index_that_finds_too_much_is_not_used(self, monkeypatch):
+        """Half of a collection is found faster in a column."""
+        monkeypatch.setattr(questions, "_SELECTIVE", 0.1)
+        rows, paths = rows_of([{"a": n % 2} for n in range(40)]), asked_before()
+
+        stages = [select(rows, Filter({"a": 1}), paths).stage for _ in range(4)]
+
+        assert stages == ["COLLSCAN"] * 4
+
+    def test_a_document_counts_as_examined_when_it_was_looked_at(self):
+        """Of an index only what it led to."""
+        rows, paths = rows_of([{"a": n, "b": 1} for n in range(9)]), asked_before()
+        filter = Filter({"a": {"$lt": 3}, "b": 2})
+
+        examined = [select(rows, filter, paths).examined for _ in range(2)]
+        paths.pinned = frozenset("a")
+
+        assert examined == [9, 0]
+        assert select(rows, Filter({"a": {"$lt": 3}}), paths).examined == 3
+
+    @pytest.mark.parametrize(
+        ("bound", "found"),
+        [
+            ({"$gte": 1}, [1, 1.0, Int64(1), Decimal128("1"), 2, float("inf"), [0, 1]]),
+            ({"$lte": 0}, [0, [0, 1]]),
+            ({"$gte": True}, [True]),
+            ({"$gte": "a"}, ["a", "b"]),
+            ({"$regex": "^a"}, ["a", Regex("^a")]),
+            ({"$eq": 1}, [1, 1.0, Int64(1), Decimal128("1"), [0, 1]]),
+            ({"$eq": None}, [None, MISSING]),
+            ({"$in": [True, 2]}, [2, True]),
+            ({"$gte": float("nan")}, [float("nan"), Decimal128("NaN")]),
+            ({"$eq": []}, [[]]),
+        ],
+    )
+    def test_brackets_are_kept_apart(self, bound, found):
+        """A bool is no number, NaN on no side of one, null is missing, an array matches by element."""
+        values = [0, 1, 1.0, Int64(1), Decimal128("1"), 2, float("inf"), float("nan"), Decimal128("NaN"), True, False]
+        values += ["a", "b", None, MISSING, [], [0, 1], {"a": 1}, Regex("^a")]
+        rows = rows_of([{} if value is MISSING else {"a": value} for value in values])
+        expected = [{} if value is MISSING else {"a": value} for value in found]
+
+        for pinned in ((), ("a",)):
+            paths = asked_before()
+            paths.pinned = frozenset(pinned)
+            for _ in range(3):
+                got = select(rows, Filter({"a": bound}), paths).documents()
+                assert sorted(map(canonical, got)) == sorted(map(canonical, expected))
+
+
+class TestAnswers:
+    @laws
+    @given(filters | index_filters, sorts, st.integers(0, 3), st.integers(0, 4), collections)
+    def test_sort_skip_and_limit_are_those_of_the_documents(self, filter, sort, skip, limit, documents):
+        """As if the documents had been filtered, then sorted, then cut."""
+        if refused(filter):
+            return
+        rows, paths = rows_of(documents), asked_before()
+        found = [document for document in documents if Filter(filter).matches(document)]
+        find = Find(Filter(filter), sort=Sort(sort), skip=skip, limit=limit)
+        try:
+            expected = Sort(sort)(found)[skip : skip + limit if limit else None]
+        except QueryError:  # two paths into different arrays of one document
+            return
+
+        for _ in range(4):
+            selection = answer(rows, find, paths)
+            assert list(map(canonical, selection.documents())) == list(map(canonical, expected))
+            assert [text.decode() for text in selection.texts()] == list(map(extjson.dumps, expected))
+            assert len(selection) == len(expected)
+
+    @laws
+    @given(top_level_names, st.sampled_from([1, -1]), st.integers(1, 4), st.lists(mixed_documents, max_size=12))
+    def test_a_walk_gives_the_first_of_the_whole_sort(self, path, direction, limit, documents):
+        """Ties in natural order, arrays by their least or greatest element, empty ones before null."""
+        rows, paths = rows_of(documents), asked_before()
+        paths.pinned = frozenset([path])
+        find = Find(sort=Sort({path: direction}), limit=limit)
+        expected = Sort({path: direction})(documents)[:limit]
+
+        assert list(map(canonical, answer(rows, find, paths).documents())) == list(map(canonical, expected))
+
+    def test_the_nearest_come_first(self):
+        """$near puts what it finds in order, and a limit cuts that order."""
+        documents = [{"_id": n, "at": [n, 0]} for n in (3, 1, 2)]
+        find = Find(Filter({"at": {"$near": [0, 0]}}), limit=2)
+
+        assert [each["_id"] for each in answer(rows_of(documents), find, asked_before()).documents()] == [1, 2]
+
+
+numbered_writes = st.lists(
+    st.tuples(st.sampled_from(["insert", "replace", "delete"]), st.integers(0, 30), mixed_documents), max_size=30
+)
+
+
+class TestWrites:
+    @laws
+    @given(numbered_writes, index_filters, sorts)
+    def test_rows_hold_what_was_written_and_answer_as_new_ones(self, writes, filter, sort):
+        """Columns and indexes that a write hands on say what fresh ones would."""
+        if refused(filter):
+            return
+        rows, paths, model = Rows(), asked_before(), {}
+        for number, (kind, which, document) in enumerate(writes, 1):
+            before, was = rows, dict(model)
+            there = sorted(model)
+            if kind == "insert" or not there:
+                rows, model = rows.changed({number: document}), {**model, number: document}
+            elif kind == "replace":
+                chosen = there[which % len(there)]
+                rows, model = rows.changed({chosen: document}), {**model, chosen: document}
+            else:
+                chosen = there[which % len(there)]
+                rows = rows.changed({}, [chosen])
+                model = {each: kept for each, kept in model.items() if each != chosen}
+            assert select(rows, Filter({}), paths).texts() == [extjson.dumps(each).encode() for each in rows]
+            select(rows, Filter(filter), paths)
+            assert dict(before.items()) == was
+        assert dict(rows.items()) == model
+        assert len(rows) == len(model)
+        for number in range(len(writes) + 2):
+            assert rows.get(number) is model.get(number)
+
+        fresh = rows_of(list(model.values()))
+        find = Find(Filter(filter), sort=Sort(sort))
+        try:
+            expected = answer(fresh, find, asked_before()).documents()
+        except QueryError:  # two paths into different arrays of one document
+            return
+        for _ in range(3):
+            assert list(map(canonical, answer(rows, find, paths).documents())) == list(map(canonical, expected))
+
+    @pytest.mark.parametrize("selective", [-1, 1.0])
+    def test_what_is_deleted_is_found_in_no_way(self, monkeypatch, selective):
+        """Neither in documents, nor in columns, nor by an index, nor by an expression that would fail on it."""
+        monkeypatch.setattr(questions, "_SELECTIVE", selective)
+        rows = rows_of([{"_id": n, "a": n % 2, "d": n} for n in range(8)])
+        filter = Filter({"a": 0, "$expr": {"$gt": [{"$divide": [1, "$d"]}, 0]}})
+        rows, paths = rows.changed({}, [1]), asked_before()
+
+        for _ in range(4):
+            assert [each["_id"] for each in select(rows, filter, paths).documents()] == [2, 4, 6]
+            assert [each["_id"] for each in select(rows, Filter({"a": {"$ne": 1}}), paths).documents()] == [2, 4, 6]
+
+    def test_many_single_insertions_make_full_segments(self):
+        """What gathers in small segments is put together: a scan does not pay for how documents came."""
+        rows = Rows()
+        for number in range(1, 3_001):
+            rows = rows.changed({number: {"_id": number}})
+
+        assert [each["_id"] for each in rows] == list(range(1, 3_001))
+        assert len(rows.segments) <= 6
+
+    def test_what_is_deleted_is_packed_away(self):
+        """A collection that shrinks does not drag along what it held."""
+        rows = Rows.of({number: {"_id": number} for number in range(10_000)})
+        rows = rows.changed({}, [number for number in range(10_000) if number % 100])
+
+        assert [each["_id"] for each in rows] == list(range(0, 10_000, 100))
+        assert sum(len(segment.documents) for segment in rows.segments) == 100
+        assert len(rows.segments) == 1
+
+    def test_a_write_shares_what_it_does_not_touch(self):
+        """One segment is new, and of it only the column that changed."""
+        rows = rows_of([{"_id": n, "a": n, "b": str(n)} for n in range(12)])
+        columns = [(segment.column("a"), segment.column("b")) for segment in rows.segments]
+
+        changed = rows.changed({6: {"_id": 5, "a": 99, "b": "5"}})
+
+        assert [new is old for new, old in zip(changed.segments, rows.segments, strict=True)] == [True, False, True]
+        assert changed.segments[1].column("b") is columns[1][1]
+        assert changed.segments[1].column("a").values == [4, 99, 6, 7]
+        assert columns[1][0].values == [4, 5, 6, 7]
