@@ -204,6 +204,8 @@ EFFECTS: Final[dict[str, tuple[str, list[Any]]]] = {
 }
 
 
+# One road to the operations is enough: what a snippet sends is the same on each.
+@pytest.mark.parametrize("server", ["express"], indirect=True)
 class TestOperations:
     @pytest.mark.parametrize(("auth", "operation"), [*zip(AUTHS * 3, OPERATIONS, strict=True)])
     @EXECUTED

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -84,7 +85,9 @@ class Copy:
         """
         path = f"/collection/{operation}/{_KEYS.get(role, role)}/{self._collection}"
         answer = self._client.open(f"{path}?{parameters}", method=method, data=body)
-        return Answer(answer.status_code, answer.status.partition(" ")[2], extjson.loads(answer.data, extended=False))
+        return Answer(
+            answer.status_code, HTTPStatus(answer.status_code).phrase, extjson.loads(answer.data, extended=False)
+        )
 
 
 @contextmanager

@@ -72,7 +72,7 @@ class TestOperations:
         page = client.get(address(operation=operation))
 
         assert page.status_code == 200
-        assert re.search(r"\b20[01] (OK|CREATED)", text(page))
+        assert re.search(r"\b20[01] (OK|Created)", text(page))
         assert service.describe("movies")["count"] == 271
 
     @pytest.mark.parametrize(
