@@ -4,7 +4,7 @@ JSON text and Extended JSON v2 to Python values and back: the only place that kn
 It must not know what a value is for: query operators pass as plain keys, comparing is ``query.values``'s.
 ``bson.json_util`` is not used: it drops ``$nin`` beside ``$regex`` and lets NaN and 2**63 through, silently.
 orjson, where it is installed, reads and writes what is sure to come out as the standard library's json would have it,
-which does the rest and words every refusal.
+which does the rest and words every refusal; msgspec, where it is installed, reads parts of what was written here.
 A value type is one row of ``_DECODERS`` and one of ``_ENCODERS``, which stand together at the end.
 
 Source:
@@ -19,7 +19,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from math import isfinite, isinf, isnan
@@ -46,10 +46,22 @@ except ModuleNotFoundError:
 else:
     HAS_ORJSON = True
 
+try:
+    import msgspec
+except ModuleNotFoundError:
+    HAS_MSGSPEC = False
+else:
+    HAS_MSGSPEC = True
+    _OBJECT_READER = msgspec.json.Decoder(dict[str, msgspec.Raw])
+    _SPLITTER = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw]])
+
 Mode = Literal["relaxed", "canonical", "stored"]
 _Decoder = Callable[[Any], Any]  # from what stands behind a wrapper's key, as it was read, to the value
 _Encoder = Callable[[Any, Mode], Any]
 
+_ESCAPED = frozenset('"\\') | frozenset(map(chr, range(32)))
+# What ``members`` has for a member that is not there.
+ABSENT: Any = object()
 MAX_DEPTH = 100
 _SCALARS: frozenset[type] = frozenset({NoneType, bool, int, float, str})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -122,6 +134,67 @@ def parse(content: bytes) -> Any:
         if _scan is _scan_with_orjson and not _may_be_beyond_64_bits(content, content.translate(_FIGURES)):
             return _scan(content)
     return json.loads(content)
+
+
+def decode(text: bytes) -> Any:
+    """
+    Read what ``encode(mode="stored")`` wrote.
+
+    Args:
+        text: Trusted, as ``from_json``'s value is.
+    """
+    value = _scan(text)
+    return from_json(value) if b"$" in text else value
+
+
+def members(names: Sequence[str]) -> Callable[[bytes], Sequence[Any]]:
+    """
+    What reads some members of an object that ``encode(mode="stored")`` wrote, without reading the others where it can.
+
+    Returns:
+        A function from the text to the values of the members, in the order of ``names``; ``ABSENT`` where there
+        is none.
+    """
+    # msgspec takes no name that JSON would have to escape.
+    if not HAS_MSGSPEC or any(set(name) & _ESCAPED for name in names):
+        return lambda text: [document.get(name, ABSENT) for document in [decode(text)] for name in names]
+    fields = [f"member{number}" for number in range(len(names))]
+    struct = msgspec.defstruct(
+        "Members",
+        [(field, Any, ABSENT) for field in fields],
+        rename=dict(zip(fields, names, strict=True)),
+        gc=False,
+    )
+    read, values_of = msgspec.json.Decoder(struct).decode, msgspec.structs.astuple
+
+    def values(text: bytes) -> Sequence[Any]:
+        found = values_of(read(text))
+        return [value if value is ABSENT else from_json(value) for value in found] if b"$" in text else found
+
+    return values
+
+
+def keeping(names: Iterable[str]) -> Callable[[bytes], bytes]:
+    """What takes all other members out of an object that ``encode(mode="stored")`` wrote; needs msgspec."""
+    heads = {name: encode(name) for name in names}
+    read = _OBJECT_READER.decode
+
+    def kept(text: bytes) -> bytes:
+        found = read(text)
+        return b"{%s}" % b",".join([b"%s:%s" % (heads[name], found[name]) for name in found if name in heads])
+
+    return kept
+
+
+def split(content: bytes) -> dict[str, dict[str, bytes]]:
+    """
+    Part an object of objects of objects into the texts of the innermost, which are not read.
+
+    Raises:
+        ValueError: It is no such object.
+    """
+    tables = _SPLITTER.decode(content).items()
+    return {name: {key: bytes(each) for key, each in table.items()} for name, table in tables}
 
 
 def from_json(value: Any) -> Any:

@@ -12,8 +12,9 @@ from uuid import UUID
 import pytest
 from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from strategies import values as bson_values
 
 from connectome import extjson
 from connectome.errors import InvalidJSON
@@ -969,3 +970,51 @@ class TestParse:
             json.loads(text)
 
         assert str(caught.value) == str(expected.value)
+
+
+stored = st.dictionaries(st.sampled_from(["a", "b", 'quo"te', "back\\slash", "é", "", "$odd"]), bson_values, max_size=4)
+
+
+class TestParts:
+    """What reads only some of what was written, with msgspec and without."""
+
+    @pytest.fixture(params=[True, False], ids=["msgspec", "decoded"])
+    def readers(self, request, monkeypatch):
+        monkeypatch.setattr(extjson, "HAS_MSGSPEC", request.param)
+
+    @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(stored, st.lists(st.sampled_from(["a", "b", 'quo"te', "back\\slash", "é", ""]), unique=True))
+    def test_members_are_those_of_the_whole(self, readers, document, names):
+        """The same values, types included, and ABSENT where there is none."""
+        text = extjson.encode(document, mode="stored")
+        whole = extjson.decode(text)
+
+        found = extjson.members(names)(text)
+
+        assert len(found) == len(names)
+        for name, value in zip(names, found, strict=True):
+            if name in whole:
+                assert_same(value, whole[name])
+            else:
+                assert value is extjson.ABSENT
+
+    @settings(deadline=None)
+    @given(stored, st.sets(st.sampled_from(["a", "b", 'quo"te', "back\\slash", "é", ""])))
+    def test_keeping_is_writing_what_is_kept(self, document, names):
+        """In the order of the document, byte for byte."""
+        text = extjson.encode(document, mode="stored")
+
+        assert extjson.keeping(names)(text) == extjson.encode(
+            {name: value for name, value in document.items() if name in names}, mode="stored"
+        )
+
+    @settings(deadline=None)
+    @given(st.dictionaries(st.sampled_from(["_default", "other"]), st.dictionaries(st.sampled_from("123"), stored)))
+    def test_split_gives_the_text_of_each(self, tables):
+        """As it was written, to the byte."""
+        content = extjson.encode(tables, mode="stored")
+
+        assert extjson.split(content) == {
+            name: {key: extjson.encode(each, mode="stored") for key, each in table.items()}
+            for name, table in tables.items()
+        }

@@ -65,6 +65,13 @@ class Projection:
                     tree[_COMPUTES] = None
         self._steps = named.steps()
 
+    @property
+    def kept(self) -> frozenset[str] | None:
+        """The top-level fields of which the projection keeps the whole, and it does nothing else; None if it does."""
+        if not self._includes or self._steps or any(self._tree.values()):
+            return None
+        return frozenset(self._tree)
+
     def __call__(self, document: Document) -> Document:
         """What the projection makes of a document, a new one; the document itself for ``{}``."""
         if not self.source:

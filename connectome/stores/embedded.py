@@ -131,17 +131,16 @@ class LiveTable(Table):
         self._files = storage
         self._too_long = too_long
         self._checkpoint_soon = checkpoint_soon
+        self.changed = storage.modified if storage else None
         # Tables that somebody else keeps in the same file stay in it.
         self._others = {name: table for name, table in tables.items() if name != self.name}
-        numbered = _numbered(
+        # The number of each published document, by the key of its _id; and what is pending, None where it is removed.
+        self._numbers: dict[Any, int] = {}
+        self._pending_numbers: dict[Any, int | None] = {}
+        self.pending = self._published = self._loaded(
             storage.name if storage else "", tables.get(self.name, {}), adopted=bool(storage and storage.adopted)
         )
-        self.changed = storage.modified if storage else None
-        self.pending = self._published = Rows.of(numbered)
-        # The number of each published document, by the key of its _id; and what is pending, None where it is removed.
-        self._numbers = {index_key(document["_id"]): number for number, document in numbered.items()}
-        self._pending_numbers: dict[Any, int | None] = {}
-        self._last = max(numbered, default=0)
+        self._last = max(self._numbers.values(), default=0)
         self._seq, self._crc = (storage.state.seq, storage.state.prev) if storage else (0, 0)
         self._buffer: list[_Waiting] = []
         # The last of those that are being written just now.
@@ -157,8 +156,40 @@ class LiveTable(Table):
         if storage:
             storage.begin(lambda: self._content(self._published))
 
+    def _loaded(self, file: str, table: Mapping[str, Any], *, adopted: bool) -> Rows:
+        """
+        The rows of a table as it stands in its file.
+
+        Documents are kept as texts where some of their members can be read without the others.
+
+        Args:
+            adopted: The file was edited, and may hold documents without an ``_id``.
+        """
+        documents: Numbered = {}
+        texts: dict[int, bytes] = {}
+        identity_of = extjson.members(["_id"])
+        for number, row in table.items():
+            where = f"{file}, row {number!r}"
+            if not (number.isdecimal() and number.isascii()):
+                raise CollectionDamaged(f"{where}: the number of a row is a whole number")
+            if type(row) is bytes:
+                identity = identity_of(row)[0]
+                texts[int(number)] = row
+            else:
+                document = _document(row, where, adopted=adopted)
+                identity = document["_id"]
+                if extjson.HAS_MSGSPEC:
+                    texts[int(number)] = extjson.encode(document, mode="stored")
+                else:
+                    documents[int(number)] = document
+            key = index_key(identity)
+            if key in self._numbers:
+                raise CollectionDamaged(f"{where}: its _id, {preview(identity)}, is in the file already")
+            self._numbers[key] = int(number)
+        return Rows.of(documents, texts)
+
     def _content(self, rows: Rows) -> Content:
-        return Content(_stored(rows.items()), self._others)
+        return Content(rows.texts(), self._others)
 
     @property
     def rows(self) -> Rows:
@@ -192,15 +223,18 @@ class LiveTable(Table):
         """Put rows and remove others, as one change that is pending until it is kept."""
         self._seq += 1
         record = b""
+        texts: dict[int, bytes] = {}
         if self._files:
-            record = line(self._seq, self._crc, self._files.durable, change(_stored(put.items()), removed))
+            texts = {number: extjson.encode(document, mode="stored") for number, document in put.items()}
+            record = line(self._seq, self._crc, self._files.durable, change(texts.items(), removed))
             self._crc = int(record[:8], 16)
         numbers: dict[Any, int | None] = {}
         for number in removed:
             if document := self.pending.get(number):
                 numbers[index_key(document["_id"])] = None
         numbers.update((index_key(document["_id"]), number) for number, document in put.items())
-        waiting = _Waiting(self.pending.changed(put, removed), numbers, self._seq, record)
+        rows = self.pending.changed(put, removed, texts=texts if extjson.HAS_MSGSPEC else {})
+        waiting = _Waiting(rows, numbers, self._seq, record)
         self.pending = waiting.rows
         with self._publishing:
             self._pending_numbers.update(numbers)
@@ -342,32 +376,17 @@ class LiveTable(Table):
         return self._files.file_bytes + self._files.journal_bytes if self._files else 0
 
 
-def _stored(documents: Iterable[tuple[int, Document]]) -> Iterator[tuple[int, bytes]]:
-    return ((number, extjson.encode(document, mode="stored")) for number, document in documents)
-
-
-def _numbered(file: str, table: Mapping[str, Any], *, adopted: bool) -> Numbered:
-    """The documents of a table as it stands in its file; one that was edited may hold documents without an ``_id``."""
-    rows: Numbered = {}
-    identities: set[Any] = set()
-    for number, row in table.items():
-        where = f"{file}, row {number!r}"
-        if not (number.isdecimal() and number.isascii()):
-            raise CollectionDamaged(f"{where}: the number of a row is a whole number")
-        if type(row) is dict and adopted and "_id" not in row:
-            row = identified(row)
-        if type(row) is not dict or "_id" not in row:
-            raise CollectionDamaged(f"{where}: a row is a document with an _id, not {preview(row)}")
-        try:
-            document = extjson.from_json(row)
-        except InvalidJSON as error:
-            raise CollectionDamaged(f"{where}, at {error.pointer}: {error.detail}") from None
-        identity = index_key(document["_id"])
-        if identity in identities:
-            raise CollectionDamaged(f"{where}: its _id, {preview(document['_id'])}, is in the file already")
-        identities.add(identity)
-        rows[int(number)] = document
-    return rows
+def _document(row: Any, where: str, *, adopted: bool) -> Document:
+    """The document in a row of a file that was edited, or of a journal."""
+    if type(row) is dict and adopted and "_id" not in row:
+        row = identified(row)
+    if type(row) is not dict or "_id" not in row:
+        raise CollectionDamaged(f"{where}: a row is a document with an _id, not {preview(row)}")
+    try:
+        document: Document = extjson.from_json(row)
+    except InvalidJSON as error:
+        raise CollectionDamaged(f"{where}, at {error.pointer}: {error.detail}") from None
+    return document
 
 
 class EmbeddedCollection:
@@ -394,13 +413,16 @@ class EmbeddedCollection:
             self._schema = schema
 
     def find(self, find: Find) -> Iterator[Document]:
-        return map(find.projection, self._found(find).documents())
+        return map(find.projection, self._found(find).each())
 
     def encoded(self, find: Find) -> Iterator[bytes]:
         found = self._found(find)
         if not find.projection.source:
             return iter(found.texts())
-        return (extjson.encode(find.projection(document)) for document in found.documents())
+        kept = find.projection.kept
+        if kept is not None and extjson.HAS_MSGSPEC:
+            return iter(found.texts(extjson.keeping(kept)))
+        return (extjson.encode(find.projection(document)) for document in found.each())
 
     def explain(self, find: Find) -> Explanation:
         started = time.perf_counter()

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 from typing import Any, Final
 
 from bson import Decimal128, Int64, ObjectId, Regex
@@ -255,8 +256,9 @@ class Lookup:
             return _united([hashed[key] for key in self.points if key in hashed])
         if column.holds_many:
             return _united([column.ordered.within(interval) for interval in self.intervals])
-        intervals = (self.narrower[0],) if self.narrower else self.intervals
-        return sorted(position for interval in intervals for position in column.ordered.within(interval))
+        if self.narrower:
+            return sorted(column.ordered.within(self.narrower[0]))
+        return sorted(chain.from_iterable(column.ordered.within(interval) for interval in self.intervals))
 
     def answered(self, column: Column) -> Sequence[Condition]:
         """The conditions that need not be looked at any more for what is found in a column."""

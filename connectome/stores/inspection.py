@@ -131,7 +131,7 @@ def _readable(own: JournalFiles) -> tuple[list[dict[str, Any]], int]:
     documents: dict[str, dict[str, Any]] = {}
     for row in rows.values():
         try:
-            document = extjson.from_json(row)
+            document = extjson.decode(row) if type(row) is bytes else extjson.from_json(row)
             documents[extjson.dumps(document["_id"], mode="canonical")] = document
         except (InvalidJSON, KeyError, TypeError):
             lost += 1

@@ -42,7 +42,7 @@ from connectome.stores import files
 from connectome.stores.files import File, Files, disk_errors
 
 Durability = Literal["full", "interval", "os", "memory"]
-# Of a TinyDB file: the name of a table → row number → document in plain JSON.
+# Of a TinyDB file: the name of a table → row number → document in plain JSON, or, in bytes, its text.
 Tables = dict[str, dict[str, Any]]
 # The number of each document, and its text as JSON.
 Rows = Iterable[tuple[int, bytes]]
@@ -240,6 +240,8 @@ class Recovery:
         content = self._own.disk.read(path)
         if content is None:
             raise _Damaged(path, 0, "the file of a collection that the catalog names is missing")
+        if self._read_quickly(content):
+            return
         try:
             tables = extjson.parse(content)
         except (ValueError, RecursionError) as error:
@@ -259,6 +261,26 @@ class Recovery:
             if self._own.disk.modified_ns(path) == meta["saved_ns"]:
                 raise _Damaged(path, 0, "its checksum is wrong, and nobody has written it since: the disk has decayed")
             self.adopted = True
+
+    def _read_quickly(self, content: bytes) -> bool:
+        """Take a file that is as it was written, to the last bit, without decoding its documents."""
+        mark = content.rfind(_META_MARK)
+        if mark < 0 or not extjson.HAS_MSGSPEC:
+            return False
+        signed = content[:mark]
+        try:
+            meta = json.loads(content[mark + len(_META_MARK) : -1])["1"]
+            if sha256(signed).hexdigest() != meta["sha256"]:
+                return False
+            tables: Tables = dict(extjson.split(signed + b"}"))
+            for name in tables.keys() - {"_default"}:
+                tables[name] = {number: extjson.parse(text) for number, text in tables[name].items()}
+            self.state.generation, self.state.seq, self.state.prev = meta["generation"], meta["seq"], meta["prev"]
+        except (ValueError, KeyError, TypeError):
+            # Whatever it is, the slow way says so.
+            return False
+        self.state.tables = tables
+        return True
 
     def _read_journals(self) -> None:
         generations = [each for each in self._own.generations() if each >= self.state.generation]

@@ -12,7 +12,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any, Final, TypeVar
 
 from connectome.query import Document, Filter, Sort, Value
@@ -63,16 +63,23 @@ class Selection:
     def numbered(self) -> Iterator[tuple[int, Document]]:
         """The number and the document of each, in natural order."""
         for segment, positions in self.parts:
-            for position in positions:
-                yield segment.numbers[position], segment.documents[position]
+            yield from zip(picked(segment.numbers, positions), segment.documents_at(positions), strict=True)
 
     def documents(self) -> list[Document]:
         """The documents."""
-        return self._each(lambda segment, positions: picked(segment.documents, positions))
+        return self._each(Segment.documents_at)
 
-    def texts(self) -> list[bytes]:
-        """The documents as relaxed JSON."""
-        return self._each(Segment.texts)
+    def each(self) -> Iterator[Document]:
+        """The documents, one by one: not all of them need to be decoded at the same time."""
+        if self.order is not None:
+            yield from self.documents()
+            return
+        for segment, positions in self.parts:
+            yield from segment.documents_at(positions)
+
+    def texts(self, cut: Callable[[bytes], bytes] | None = None) -> list[bytes]:
+        """The documents as relaxed JSON; ``cut`` as ``Segment.answers_at`` has it."""
+        return self._each(lambda segment, positions: segment.answers_at(positions, cut))
 
     def values(self, path: str) -> list[Value]:
         """What a plain path yields in each."""
@@ -168,9 +175,15 @@ def select(
         paths.ask(asked)
         if (by_index := _by_index(rows, condition, paths, stop)) is not None:
             return by_index
-        if asked and all(map(paths.has_column, asked)):
+        # What is kept as text gives a column at less than a tenth of what decoding it would take.
+        if asked and (not rows.is_decoded or all(map(paths.has_column, asked))):
             in_columns = _in_columns(condition)
-            return _scanned(rows, lambda segment: in_columns(segment, _undeleted(segment)), stop)
+
+            def found_in(segment: Segment) -> Sequence[int]:
+                segment.column_of_each(asked)
+                return in_columns(segment, _undeleted(segment))
+
+            return _scanned(rows, found_in, stop)
     scan = document_scan(condition, len(rows))
     return _scanned(rows, lambda segment: _in_documents(scan, segment), stop)
 
@@ -180,7 +193,8 @@ def _numbered(rows: Rows, filter: Filter, numbers: Sequence[int], stop: int) -> 
     for number in sorted(numbers):
         if place := rows.place(number):
             segment = rows.segments[place[0]]
-            if filter.matches(segment.documents[place[1]]):
+            # Where the filter asks for nothing but the _id, that has been found.
+            if type(filter.condition) is At or filter.matches(segment.documents_at((place[1],))[0]):
                 parts.append((segment, (place[1],)))
     return Selection(parts[:stop] if stop else parts, "IDHACK", "_id", len(numbers))
 
@@ -214,7 +228,7 @@ def _in_documents(scan: Callable[[Sequence[Document]], list[int]], segment: Segm
     if not segment.deleted:
         return scan(segment.documents)
     there = segment.positions()
-    return [there[position] for position in scan([segment.documents[position] for position in there])]
+    return [there[position] for position in scan(segment.documents_at(there))]
 
 
 def _plain_paths(condition: Condition) -> set[str]:
@@ -248,11 +262,13 @@ def _in_columns(condition: Condition) -> _InColumns:
         case Not(of=inner):
             return _turned(_in_columns(inner))
     matches = condition.predicate
-    return lambda segment, within: [
-        position
-        for position in (range(len(segment.documents)) if within is None else within)
-        if matches(segment.documents[position])
-    ]
+
+    def found(segment: Segment, within: Sequence[int] | None) -> Sequence[int]:
+        places = range(len(segment.numbers)) if within is None else within
+        documents = segment.documents_at(places)
+        return [position for position, document in zip(places, documents, strict=True) if matches(document)]
+
+    return found
 
 
 def _leaf_in_column(at: At) -> _InColumns:
@@ -309,9 +325,7 @@ def _turned(inner: _InColumns) -> _InColumns:
     def found(segment: Segment, within: Sequence[int] | None) -> Sequence[int]:
         met = set(inner(segment, within))
         return [
-            position
-            for position in (range(len(segment.documents)) if within is None else within)
-            if position not in met
+            position for position in (range(len(segment.numbers)) if within is None else within) if position not in met
         ]
 
     return found
@@ -339,16 +353,16 @@ def _by_index(rows: Rows, condition: Condition, paths: Paths, stop: int) -> Sele
     lookup, found, examined = best
     parts: list[Part] = []
     count = 0
-    rests: dict[int, Callable[[Document], bool] | None] = {}
+    rests: dict[int, _InColumns | None] = {}
     for segment, positions in zip(rows.segments, found, strict=True):
         if positions and (positions := segment.live(positions)):
             answered = lookup.answered(segment.column(lookup.path))
             if len(answered) not in rests:
                 left = [each for each in conjunction(condition) if each not in answered]
-                rests[len(answered)] = every(left).predicate if left else None
+                rests[len(answered)] = _in_columns(every(left)) if left else None
             if rest := rests[len(answered)]:
                 check()
-                positions = [position for position in positions if rest(segment.documents[position])]
+                positions = rest(segment, positions)
             if positions:
                 parts.append((segment, positions))
                 count += len(positions)
@@ -401,25 +415,24 @@ def _walked(rows: Rows, filter: Filter, sort: Sort, paths: Paths, stop: int) -> 
     paths.index(path)
     parts: list[Part] = []
     examined = 0
+    everything = isinstance(filter.condition, Every) and not filter.condition.of
+    in_columns = _in_columns(filter.condition)
     for segment in rows.segments:
         check()
         column = segment.column(path)
         if tuple in column.kinds:
             return None
-        found = []
+        found: list[int] = []
         patience = _PATIENCE * (stop + 1)
-        for position in column.ordered.walk(descending=descending):
-            if position in segment.deleted:
-                continue
-            examined += 1
-            if filter.matches(segment.documents[position]):
-                found.append(position)
-                if len(found) == stop:
-                    break
-                continue
-            patience -= 1
-            if not patience:
+        walk = iter(column.ordered.walk(descending=descending))
+        while len(found) < stop and (next_ones := list(islice(walk, 2 * stop))):
+            chunk = segment.live(next_ones)
+            examined += len(chunk)
+            met = chunk if everything else set(in_columns(segment, sorted(chunk)))
+            found += [position for position in chunk if position in met]
+            patience -= len(chunk) - len(met)
+            if patience < 0:
                 return None
         if found:
-            parts.append((segment, sorted(found)))
+            parts.append((segment, sorted(found[:stop])))
     return Selection(parts, "IXSCAN", path, examined)

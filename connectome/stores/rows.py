@@ -2,23 +2,24 @@
 The documents of a collection in memory: what never changes, so that readers wait for nobody.
 
 ``Rows`` is one state of a collection: a tuple of segments of up to 1,024 documents.  A write makes new rows that share
-all segments but those it touches.  A segment keeps, beside its documents, what was derived from them when it was first
-asked for: the column of a path, its index, the encoded document.  Whatever form documents are kept in is known here and
-nowhere else.
+all segments but those it touches.  In which form a segment keeps its documents is known here and nowhere else: as they
+were decoded, or as their text, which takes a sixth of the memory, and of which a question has only those members
+decoded that it is about.  What is made on the way is kept until memory is short: decoded documents, texts, columns.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import compress
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from connectome import extjson
-from connectome.query import Document
+from connectome.query import MISSING, Document, Value
 from connectome.query.paths import column_value
 from connectome.stores.indexes import Column, Paths
 
@@ -29,43 +30,116 @@ SEGMENT: Final = 1_024
 _TAIL: Final = 64
 # A segment is packed when more than one in so many of its documents is deleted.
 _DELETED: Final = 4
-
-# Of a bytes object, and its place in a list.
+# Of a bytes object, and its place in a list; and how much larger than its text a decoded document is, about.
 _OBJECT_BYTES: Final = 41
+_DECODED: Final = 6
 
 _column_value = lru_cache(1_024)(lambda path: column_value(tuple(path.split("."))))
+
+
+@lru_cache(256)
+def columns_of(paths: tuple[str, ...]) -> Callable[[Sequence[bytes]], list[list[Value]]]:
+    """What makes the columns of paths from texts, in one pass."""
+    names = list(dict.fromkeys(path.partition(".")[0] for path in paths))
+    read = extjson.members(names)
+    places = [names.index(path.partition(".")[0]) for path in paths]
+    # Of a path of one part the member is the value.
+    below = [_column_value(path) if "." in path else None for path in paths]
+
+    def columns(texts: Sequence[bytes]) -> list[list[Value]]:
+        rows = list(map(read, texts))
+        made: list[list[Value]] = []
+        for path, place, value_of in zip(paths, places, below, strict=True):
+            values = [MISSING if row[place] is extjson.ABSENT else row[place] for row in rows]
+            name = path.partition(".")[0]
+            made.append([value_of({name: value}) for value in values] if value_of else values)
+        return made
+
+    return columns
 
 
 class Segment:
     """
     Some documents in a row.
 
-    numbers: their numbers in the file, ascending; documents: by position, deleted ones included.
-    deleted: the positions of those that are not there any more.
-    columns: of paths that were asked for.
-    text_bytes: about how much memory the encoded documents take.
+    Args:
+        numbers: Their numbers in the file, ascending.
+        documents, texts: The documents by position, deleted ones included, or their texts as they are stored; at least
+            one of the two.
+        deleted: The positions of those that are not there any more.
+        columns: Of paths that were asked for.
+        text_bytes: About how much memory the texts take, where that is known.
     """
 
-    __slots__ = ("_texts", "columns", "deleted", "documents", "numbers", "text_bytes")
+    __slots__ = ("_documents", "_text_bytes", "_texts", "columns", "deleted", "numbers")
 
     def __init__(
         self,
         numbers: Sequence[int],
-        documents: Sequence[Document],
+        documents: Sequence[Document] | None = None,
+        texts: list[Any] | None = None,
         *,
         deleted: frozenset[int] = frozenset(),
         columns: dict[str, Column] | None = None,
-        texts: list[Any] | None = None,
+        text_bytes: int | None = None,
     ) -> None:
         self.numbers = numbers
-        self.documents = documents
+        self._documents = documents
+        self._texts = texts
         self.deleted = deleted
         self.columns: dict[str, Column] = {} if columns is None else columns
-        self._texts = texts
-        self.text_bytes = 0
+        self._text_bytes = text_bytes
 
     def __len__(self) -> int:
-        return len(self.documents) - len(self.deleted)
+        return len(self.numbers) - len(self.deleted)
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether the documents are there as such."""
+        return self._documents is not None
+
+    @property
+    def documents(self) -> Sequence[Document]:
+        """All documents by position, deleted ones included; once they were asked for they are kept."""
+        documents = self._documents
+        if documents is None:
+            documents = self._documents = list(map(extjson.decode, self._texts or ()))
+        return documents
+
+    def documents_at(self, positions: Sequence[int]) -> Sequence[Document]:
+        """The documents at some positions."""
+        if self._documents is not None:
+            return picked(self._documents, positions)
+        assert self._texts is not None
+        return list(map(extjson.decode, picked(self._texts, positions)))
+
+    def texts_at(self, positions: Sequence[int]) -> list[bytes]:
+        """Documents as they are stored, as JSON in UTF-8; each is made at the first time, then kept."""
+        kept = self._texts
+        if kept is None:
+            kept = self._texts = [None] * len(self.numbers)
+        texts = list(picked(kept, positions))
+        if None in texts:
+            assert self._documents is not None
+            for place, position in enumerate(positions):
+                if texts[place] is None:
+                    text = extjson.encode(self._documents[position], mode="stored")
+                    texts[place] = kept[position] = text
+            self._text_bytes = None
+        return texts
+
+    def answers_at(self, positions: Sequence[int], cut: Callable[[bytes], bytes] | None = None) -> list[bytes]:
+        """
+        Documents as relaxed JSON in UTF-8.
+
+        Args:
+            cut: What takes out of a text, as it is stored, what is not asked for.
+        """
+        texts = self.texts_at(positions) if cut is None else list(map(cut, self.texts_at(positions)))
+        # All that relaxed text leaves out: the type of an Int64 that would do with 32 bits.
+        return [
+            extjson.encode(extjson.decode(text)) if b"$" in text and b"$numberLong" in text else text for text in texts
+        ]
 
     def begins_like(self, other: Segment) -> bool:
         """Whether the first number is that of another segment."""
@@ -78,72 +152,103 @@ class Segment:
 
     def positions(self) -> Sequence[int]:
         """The positions of all documents that are there."""
-        return self.live(range(len(self.documents)))
+        return self.live(range(len(self.numbers)))
 
     def column(self, path: str) -> Column:
         """The values of a plain path, by position; made at the first time, then kept."""
-        column = self.columns.get(path)
-        if column is None:
-            column = self.columns[path] = Column(list(map(_column_value(path), self.documents)))
-        return column
+        return self.columns.get(path) or self.column_of_each((path,))[path]
 
-    def texts(self, positions: Sequence[int]) -> list[bytes]:
-        """Documents as relaxed JSON in UTF-8; each is made at the first time, then kept."""
-        kept = self._texts
-        if kept is None:
-            kept = self._texts = [None] * len(self.documents)
-        texts = list(picked(kept, positions))
-        if None in texts:
-            for place, position in enumerate(positions):
-                if texts[place] is None:
-                    text = texts[place] = kept[position] = extjson.encode(self.documents[position])
-                    self.text_bytes += len(text) + _OBJECT_BYTES
-        return texts
+    def column_of_each(self, paths: Iterable[str]) -> Mapping[str, Column]:
+        """The columns of plain paths; those that are not there are made in one pass over the documents."""
+        missing = tuple(path for path in paths if path not in self.columns)
+        if missing:
+            if self._documents is None:
+                columns = columns_of(missing)(self._texts or ())
+            else:
+                columns = [list(map(_column_value(path), self._documents)) for path in missing]
+            self.columns.update((path, Column(values)) for path, values in zip(missing, columns, strict=True))
+        return self.columns
 
-    def forget_texts(self) -> None:
-        """Let go of the encoded documents."""
-        self._texts, self.text_bytes = None, 0
+    @property
+    def text_bytes(self) -> int:
+        """About how much memory the texts take."""
+        if self._text_bytes is None:
+            self._text_bytes = sum(len(text) + _OBJECT_BYTES for text in self._texts or () if text)
+        return self._text_bytes
 
-    def with_documents(self, put: Mapping[int, Document]) -> Segment:
-        """The segment with other documents at some positions; columns in which nothing changed are shared."""
-        documents = list(self.documents)
-        texts = self._texts and list(self._texts)
-        for position, document in put.items():
-            documents[position] = document
-            if texts:
-                texts[position] = None
+    @property
+    def second_form_bytes(self) -> int:
+        """About how much memory is taken by what could be had again from the other form of the documents."""
+        if self._documents is None or self._texts is None:
+            return 0
+        return self.text_bytes if None in self._texts else self.text_bytes * _DECODED
+
+    def forget_second_form(self) -> None:
+        """Let go of decoded documents where all texts are there, else of the texts."""
+        if self._documents is None or self._texts is None:
+            return
+        if None in self._texts:
+            self._texts, self._text_bytes = None, None
+        else:
+            self._documents = None
+
+    def with_documents(self, put: Mapping[int, Document], texts: Mapping[int, bytes]) -> Segment:
+        """
+        The segment with other documents at some positions; columns in which nothing changed are shared.
+
+        Args:
+            texts: The texts of the other documents, where they are known.
+        """
+        documents, kept = self._documents, self._texts
+        if documents is not None:
+            documents = list(documents)
+            for position, document in put.items():
+                documents[position] = document
+        if kept is not None:
+            kept = list(kept)
+            for position, document in put.items():
+                kept[position] = texts.get(position) or extjson.encode(document, mode="stored")
         columns = {
             path: column.with_values({position: _column_value(path)(document) for position, document in put.items()})
             for path, column in list(self.columns.items())
         }
-        segment = Segment(self.numbers, documents, deleted=self.deleted, columns=columns, texts=texts)
-        segment.text_bytes = self.text_bytes
-        return segment
+        return Segment(
+            self.numbers, documents, kept, deleted=self.deleted, columns=columns, text_bytes=self._text_bytes
+        )
 
     def without(self, positions: Iterable[int]) -> Segment:
         """The segment without some of its documents; packed where it would hold too many that are deleted."""
         deleted = self.deleted.union(positions)
-        rest = Segment(self.numbers, self.documents, deleted=deleted, columns=self.columns, texts=self._texts)
-        rest.text_bytes = self.text_bytes
-        return rest if len(deleted) * _DELETED <= len(self.documents) else rest.packed()
+        rest = Segment(
+            self.numbers,
+            self._documents,
+            self._texts,
+            deleted=deleted,
+            columns=self.columns,
+            text_bytes=self._text_bytes,
+        )
+        return rest if len(deleted) * _DELETED <= len(self.numbers) else rest.packed()
 
     def packed(self) -> Segment:
         """The segment without a trace of what is deleted."""
         if not self.deleted:
             return self
-        kept = [position not in self.deleted for position in range(len(self.documents))]
+        kept = [position not in self.deleted for position in range(len(self.numbers))]
         return Segment(
             array("q", compress(self.numbers, kept)),
-            list(compress(self.documents, kept)),
+            None if self._documents is None else list(compress(self._documents, kept)),
+            None if self._texts is None else list(compress(self._texts, kept)),
             columns={path: Column(list(compress(column.values, kept))) for path, column in list(self.columns.items())},
         )
 
     def followed_by(self, other: Segment) -> Segment:
         """Two segments as one."""
         one, two = self.packed(), other.packed()
+        both_decoded = one._documents is not None and two._documents is not None
         return Segment(
             array("q", [*one.numbers, *two.numbers]),
-            [*one.documents, *two.documents],
+            [*one.documents, *two.documents] if both_decoded else None,
+            None if both_decoded else [*one.texts_at(one.positions()), *two.texts_at(two.positions())],
             columns={
                 path: Column([*column.values, *two.column(path).values]) for path, column in list(one.columns.items())
             },
@@ -168,18 +273,38 @@ class Rows:
         self._length: int = sum(map(len, segments)) if like is None else like._length + longer
 
     @classmethod
-    def of(cls, numbered: Mapping[int, Document], *, size: int = SEGMENT) -> Rows:
-        """The rows for documents by their numbers, whatever the order in which these come."""
-        numbers = sorted(numbered)
+    def of(
+        cls,
+        documents: Mapping[int, Document] = MappingProxyType({}),
+        texts: Mapping[int, bytes] = MappingProxyType({}),
+        *,
+        size: int = SEGMENT,
+    ) -> Rows:
+        """
+        The rows for documents by their numbers, whatever the order in which these come.
+
+        Args:
+            texts: Of all of them, as they are stored; they are kept in place of the documents.
+        """
+        numbers = sorted(texts or documents)
         return cls(
             [
-                Segment(array("q", chunk), [numbered[number] for number in chunk])
+                Segment(
+                    array("q", chunk),
+                    None if texts else [documents[number] for number in chunk],
+                    [texts[number] for number in chunk] if texts else None,
+                )
                 for chunk in (numbers[start : start + size] for start in range(0, len(numbers), size))
             ]
         )
 
     def __len__(self) -> int:
         return self._length
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether all documents are there as such."""
+        return all(segment.is_decoded for segment in self.segments)
 
     def __iter__(self) -> Iterator[Document]:
         """The documents, in natural order."""
@@ -189,8 +314,14 @@ class Rows:
     def items(self) -> Iterator[tuple[int, Document]]:
         """Each number with its document, in natural order."""
         for segment in self.segments:
-            for position in segment.positions():
-                yield segment.numbers[position], segment.documents[position]
+            positions = segment.positions()
+            yield from zip(picked(segment.numbers, positions), segment.documents_at(positions), strict=True)
+
+    def texts(self) -> Iterator[tuple[int, bytes]]:
+        """Each number with the text of its document, in natural order."""
+        for segment in self.segments:
+            positions = segment.positions()
+            yield from zip(picked(segment.numbers, positions), segment.texts_at(positions), strict=True)
 
     def place(self, number: int) -> tuple[int, int] | None:
         """Where the document of this number is: of which segment, at which position; None where there is none."""
@@ -206,7 +337,7 @@ class Rows:
     def get(self, number: int) -> Document | None:
         """The document of this number."""
         place = self.place(number)
-        return self.segments[place[0]].documents[place[1]] if place else None
+        return self.segments[place[0]].documents_at((place[1],))[0] if place else None
 
     def column_bytes(self) -> dict[str, int]:
         """About how much memory the columns and indexes of each path take."""
@@ -222,12 +353,12 @@ class Rows:
             segment.columns.pop(path, None)
 
     def trim(self, paths: Paths) -> None:
-        """Let go of encoded documents, then of columns that were not asked for longest, until memory suffices."""
+        """Let go of second forms, then of columns that were not asked for longest, until memory suffices."""
         sizes = self.column_bytes()
-        texts = sum(segment.text_bytes for segment in self.segments)
-        if texts + sum(sizes.values()) > paths.budget_bytes:
+        second = sum(segment.second_form_bytes for segment in self.segments)
+        if second + sum(sizes.values()) > paths.budget_bytes:
             for segment in self.segments:
-                segment.forget_texts()
+                segment.forget_second_form()
         for path in paths.oldest_first:
             if sum(sizes.values()) <= paths.budget_bytes:
                 break
@@ -236,13 +367,20 @@ class Rows:
                 self.forget(path)
                 del sizes[path]
 
-    def changed(self, put: Mapping[int, Document], removed: Sequence[int] = ()) -> Rows:
+    def changed(
+        self,
+        put: Mapping[int, Document],
+        removed: Sequence[int] = (),
+        *,
+        texts: Mapping[int, bytes] = MappingProxyType({}),
+    ) -> Rows:
         """
         The rows after a write.
 
         Args:
             put: Documents in the place of others, or, with numbers beyond all others and ascending, new ones.
             removed: The numbers of documents that are there, and are not put.
+            texts: Of all that is put, as they are stored, where new documents shall be kept as texts.
         """
         replaced: dict[int, dict[int, Document]] = {}
         deleted: dict[int, list[int]] = {}
@@ -257,13 +395,15 @@ class Rows:
                 deleted.setdefault(place[0], []).append(place[1])
         segments = list(self.segments)
         for index, documents in replaced.items():
-            segments[index] = segments[index].with_documents(documents)
+            numbers = segments[index].numbers
+            known = {position: texts[numbers[position]] for position in documents} if texts else {}
+            segments[index] = segments[index].with_documents(documents, known)
         for index, positions in deleted.items():
             segments[index] = segments[index].without(positions)
         if deleted:
             segments = _tidy(segments)
         if added:
-            _append(segments, added)
+            _append(segments, Rows.of(added, {number: texts[number] for number in added} if texts else {}).segments)
         begin_alike = (
             not deleted and len(segments) == len(self.segments) > 0 and segments[-1].begins_like(self.segments[-1])
         )
@@ -283,18 +423,15 @@ def _tidy(segments: Sequence[Segment]) -> list[Segment]:
     return tidy
 
 
-def _append(segments: list[Segment], added: Mapping[int, Document]) -> None:
-    """Put new documents behind the others: into the last segment while it is small, else into new ones."""
-    tail = segments[-1] if segments else None
-    if tail and len(tail.documents) + len(added) <= _TAIL:
-        segments[-1] = Segment(
-            array("q", [*tail.numbers, *added]), [*tail.documents, *added.values()], deleted=tail.deleted
-        )
+def _append(segments: list[Segment], added: Sequence[Segment]) -> None:
+    """Put new segments behind the others: into the last one while it is small."""
+    if segments and len(segments[-1].numbers) + len(added[0]) <= _TAIL:
+        segments[-1] = segments[-1].followed_by(added[0])
         return
     while len(segments) > 1 and len(segments[-2]) + len(segments[-1]) <= SEGMENT:
         last = segments.pop()
         segments[-1] = segments[-1].followed_by(last)
-    segments += Rows.of(added).segments
+    segments += added
 
 
 def picked(values: Sequence[_T], positions: Sequence[int]) -> Sequence[_T]:

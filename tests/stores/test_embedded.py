@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from bson import Int64, ObjectId, Regex
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import canonical, documents
 from tinydb import TinyDB
@@ -39,6 +39,13 @@ from connectome.errors import (
 from connectome.query import Filter, Projection, Sort, Update
 from connectome.schemas import Schema
 from connectome.stores import Collection, Find, Guard, Modified, Modify, Store, open_store
+from connectome.stores.embedded import EmbeddedStore
+
+
+@pytest.fixture(params=["texts", "documents"], autouse=True)
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test here runs with documents kept as texts, and as they are where msgspec is not installed."""
+    monkeypatch.setattr(extjson, "HAS_MSGSPEC", request.param == "texts")
 
 
 @pytest.fixture
@@ -864,3 +871,38 @@ class TestRoundTrip:
         tables = json.loads((directory / "birds.json").read_bytes())
         assert [*tables] == ["_default", "_connectome"]
         assert tables["_default"] == {"1": BIRDS[0], "2": BIRDS[1], "3": BIRDS[2]}
+
+
+class TestEncoded:
+    @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        st.lists(documents, max_size=4),
+        st.sampled_from([{}, {"a": 1}, {"_id": 0, "b": 1, "a": 1}, {"a": 0}, {"a.b": 1}, {"c": {"$literal": 1}}]),
+    )
+    def test_the_texts_are_those_of_the_documents_found(self, store, contents, projection):
+        """Relaxed, projected, in the same order: whatever form they are kept in."""
+        collection = store.collection("birds", None, new=True)
+        collection.insert_many([{"_id": n, **each} for n, each in enumerate(contents)])
+        find = Find(projection=Projection(projection))
+
+        assert [text.decode() for text in collection.encoded(find)] == [
+            extjson.dumps(each) for each in collection.find(find)
+        ]
+        store.drop("birds")
+
+
+class TestMemory:
+    def test_what_can_be_made_again_is_let_go_when_memory_is_short(self, directory):
+        """Columns and second forms of documents; answers stay the same, and a pinned index stays."""
+        with closing(EmbeddedStore(directory, cache_bytes=0)) as store:
+            birds = store.collection("birds", None, new=True)
+            birds.insert_many([{"_id": n, "a": n, "b": n % 7} for n in range(600)])
+            birds.pin(["b"])
+            for _ in range(70):
+                assert len(list(birds.encoded(Find(Filter({"a": {"$lt": 9}, "b": 1}))))) == 2
+                assert birds.count(Filter({"$expr": {"$eq": ["$a", 5]}})) == 1
+
+            pinned, *others = birds.indexes()
+            assert (pinned.path, pinned.uses) == ("b", 70)
+            # It was forgotten every now and then, and made again.
+            assert all(index.uses < 70 for index in others)
