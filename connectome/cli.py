@@ -119,6 +119,9 @@ def serve(data: Path | None, example: Path | None, **options: Any) -> None:
         run(app, bound, settings.threads)
     finally:
         service.close()
+        # Everything is kept: a second signal while Python takes itself apart changes nothing about that.
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)
 
 
 def _fill(service: Service, example: Path) -> None:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from math import isfinite, isinf, isnan
+from operator import attrgetter
 from types import NoneType
 from typing import Any, Literal
 from uuid import UUID
@@ -147,17 +148,21 @@ def decode(text: bytes) -> Any:
     return from_json(value) if b"$" in text else value
 
 
-def members(names: Sequence[str]) -> Callable[[bytes], Sequence[Any]]:
+def members(names: Sequence[str]) -> Callable[[Sequence[bytes]], list[list[Any]]]:
     """
-    What reads some members of an object that ``encode(mode="stored")`` wrote, without reading the others where it can.
+    What reads some members of objects that ``encode(mode="stored")`` wrote, without reading the others where it can.
 
     Returns:
-        A function from the text to the values of the members, in the order of ``names``; ``ABSENT`` where there
-        is none.
+        A function from texts to a list for each name, which holds the value of that member in each text; ``ABSENT``
+        where there is none.
     """
     # msgspec takes no name that JSON would have to escape.
     if not HAS_MSGSPEC or any(set(name) & _ESCAPED for name in names):
-        return lambda text: [document.get(name, ABSENT) for document in [decode(text)] for name in names]
+        return lambda texts: [
+            [document.get(name, ABSENT) for document in documents]
+            for documents in [list(map(decode, texts))]
+            for name in names
+        ]
     fields = [f"member{number}" for number in range(len(names))]
     struct = msgspec.defstruct(
         "Members",
@@ -165,13 +170,17 @@ def members(names: Sequence[str]) -> Callable[[bytes], Sequence[Any]]:
         rename=dict(zip(fields, names, strict=True)),
         gc=False,
     )
-    read, values_of = msgspec.json.Decoder(struct).decode, msgspec.structs.astuple
+    read = msgspec.json.Decoder(struct).decode
+    value_of = [attrgetter(field) for field in fields]
 
-    def values(text: bytes) -> Sequence[Any]:
-        found = values_of(read(text))
-        return [value if value is ABSENT else from_json(value) for value in found] if b"$" in text else found
+    def columns(texts: Sequence[bytes]) -> list[list[Any]]:
+        found = list(map(read, texts))
+        made = [list(map(each, found)) for each in value_of]
+        if any(b"$" in text for text in texts):
+            made = [[from_json(value) if type(value) in (dict, list) else value for value in each] for each in made]
+        return made
 
-    return values
+    return columns
 
 
 def keeping(names: Iterable[str]) -> Callable[[bytes], bytes]:

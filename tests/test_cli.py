@@ -500,7 +500,7 @@ class Place:
     def documents(self, id: str) -> list[Any]:
         """The documents of a collection, as they stand in its files."""
         own = JournalFiles(Disk(), self.data / f"{id}.json")
-        return list(Recovery(own).read().state.tables["_default"].values()) if own.disk.read(own.path) else []
+        return list(Recovery(own).read().state.rows().values()) if own.disk.read(own.path) else []
 
 
 @pytest.fixture(scope="module", params=["directory", "server"])

@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from tinydb.table import Table
@@ -167,13 +168,14 @@ class LiveTable(Table):
         """
         documents: Numbered = {}
         texts: dict[int, bytes] = {}
-        identity_of = extjson.members(["_id"])
+        written = [row for row in table.values() if type(row) is bytes]
+        identities = iter(extjson.members(["_id"])(written)[0])
         for number, row in table.items():
             where = f"{file}, row {number!r}"
             if not (number.isdecimal() and number.isascii()):
                 raise CollectionDamaged(f"{where}: the number of a row is a whole number")
             if type(row) is bytes:
-                identity = identity_of(row)[0]
+                identity = next(identities)
                 texts[int(number)] = row
             else:
                 document = _document(row, where, adopted=adopted)
@@ -219,21 +221,23 @@ class LiveTable(Table):
         self._last += len(fresh)
         return fresh
 
-    def change(self, put: Mapping[int, Document], removed: Sequence[int] = ()) -> _Waiting:
-        """Put rows and remove others, as one change that is pending until it is kept."""
+    def change(self, put: Mapping[int, Document], removed: Mapping[int, Value] = MappingProxyType({})) -> _Waiting:
+        """
+        Put rows and remove others, as one change that is pending until it is kept.
+
+        Args:
+            removed: The ``_id`` of each document to remove, by its number.
+        """
         self._seq += 1
         record = b""
         texts: dict[int, bytes] = {}
         if self._files:
             texts = {number: extjson.encode(document, mode="stored") for number, document in put.items()}
-            record = line(self._seq, self._crc, self._files.durable, change(texts.items(), removed))
+            record = line(self._seq, self._crc, self._files.durable, change(texts.items(), list(removed)))
             self._crc = int(record[:8], 16)
-        numbers: dict[Any, int | None] = {}
-        for number in removed:
-            if document := self.pending.get(number):
-                numbers[index_key(document["_id"])] = None
+        numbers: dict[Any, int | None] = {index_key(identity): None for identity in removed.values()}
         numbers.update((index_key(document["_id"]), number) for number, document in put.items())
-        rows = self.pending.changed(put, removed, texts=texts if extjson.HAS_MSGSPEC else {})
+        rows = self.pending.changed(put, list(removed), texts=texts if extjson.HAS_MSGSPEC else {})
         waiting = _Waiting(rows, numbers, self._seq, record)
         self.pending = waiting.rows
         with self._publishing:
@@ -541,11 +545,13 @@ class EmbeddedCollection:
 
     def delete_many(self, filter: Filter, guard: Guard = NO_GUARD) -> Deleted:
         with self._table.writing():
-            removed = dict(self._matched(filter).numbered())
+            matched = self._matched(filter)
+            removed = matched.identities()
+            examples = list(islice(matched.each(), MAX_EXAMPLES))
             guard.check(len(removed))
-            waiting = self._table.change({}, list(removed)) if removed and not guard.dry_run else self._table.latest
+            waiting = self._table.change({}, removed) if removed and not guard.dry_run else self._table.latest
         self._table.keep(waiting)
-        return Deleted(len(removed), [(document, None) for document in islice(removed.values(), MAX_EXAMPLES)])
+        return Deleted(len(removed), [(document, None) for document in examples])
 
 
 def _require(schema: Schema | None, document: Document) -> None:

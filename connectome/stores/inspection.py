@@ -117,7 +117,7 @@ def salvage(directory: Path, target: Path) -> Iterator[Finding]:
 def _readable(own: JournalFiles) -> tuple[list[dict[str, Any]], int]:
     """The documents that can be read, the newest image of each, and how many places could not be."""
     try:
-        rows = dict(Recovery(own).read().state.tables.get("_default", {}))
+        rows = Recovery(own).read().state.rows()
         lost = 0
     except CollectionDamaged:
         rows, lost = _rows_of_file(own)
@@ -131,7 +131,7 @@ def _readable(own: JournalFiles) -> tuple[list[dict[str, Any]], int]:
     documents: dict[str, dict[str, Any]] = {}
     for row in rows.values():
         try:
-            document = extjson.decode(row) if type(row) is bytes else extjson.from_json(row)
+            document = extjson.from_json(row)
             documents[extjson.dumps(document["_id"], mode="canonical")] = document
         except (InvalidJSON, KeyError, TypeError):
             lost += 1

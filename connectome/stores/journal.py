@@ -130,6 +130,11 @@ class State:
     prev: int = 0
     replayed: int = 0
 
+    def rows(self) -> dict[str, Any]:
+        """The documents by their numbers, in plain JSON."""
+        rows = self.tables.get("_default", {})
+        return {number: extjson.parse(row) if type(row) is bytes else row for number, row in rows.items()}
+
     def apply(self, payload: Mapping[str, Any]) -> None:
         """Do what a record says."""
         rows = self.tables.setdefault("_default", {})

@@ -65,6 +65,11 @@ class Selection:
         for segment, positions in self.parts:
             yield from zip(picked(segment.numbers, positions), segment.documents_at(positions), strict=True)
 
+    def identities(self) -> dict[int, Value]:
+        """The number of each, with its ``_id``."""
+        numbers = [number for segment, positions in self.parts for number in picked(segment.numbers, positions)]
+        return dict(zip(numbers, replace(self, order=None).values("_id"), strict=True))
+
     def documents(self) -> list[Document]:
         """The documents."""
         return self._each(Segment.documents_at)
@@ -83,7 +88,7 @@ class Selection:
 
     def values(self, path: str) -> list[Value]:
         """What a plain path yields in each."""
-        return self._each(lambda segment, positions: picked(segment.column(path).values, positions))
+        return self._each(lambda segment, positions: segment.values_at(path, positions))
 
     def _each(self, of: Callable[[Segment, Sequence[int]], Sequence[_T]]) -> list[_T]:
         if self.order is None:

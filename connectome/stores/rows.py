@@ -42,18 +42,17 @@ def columns_of(paths: tuple[str, ...]) -> Callable[[Sequence[bytes]], list[list[
     """What makes the columns of paths from texts, in one pass."""
     names = list(dict.fromkeys(path.partition(".")[0] for path in paths))
     read = extjson.members(names)
-    places = [names.index(path.partition(".")[0]) for path in paths]
-    # Of a path of one part the member is the value.
-    below = [_column_value(path) if "." in path else None for path in paths]
 
     def columns(texts: Sequence[bytes]) -> list[list[Value]]:
-        rows = list(map(read, texts))
-        made: list[list[Value]] = []
-        for path, place, value_of in zip(paths, places, below, strict=True):
-            values = [MISSING if row[place] is extjson.ABSENT else row[place] for row in rows]
-            name = path.partition(".")[0]
-            made.append([value_of({name: value}) for value in values] if value_of else values)
-        return made
+        found = dict(zip(names, read(texts), strict=True))
+        for name, values in found.items():
+            if extjson.ABSENT in values:
+                found[name] = [MISSING if value is extjson.ABSENT else value for value in values]
+        return [
+            [_column_value(path)({name: value}) for value in found[name]] if rest else found[name]
+            for path in paths
+            for name, _, rest in [path.partition(".")]
+        ]
 
     return columns
 
@@ -168,6 +167,14 @@ class Segment:
                 columns = [list(map(_column_value(path), self._documents)) for path in missing]
             self.columns.update((path, Column(values)) for path, values in zip(missing, columns, strict=True))
         return self.columns
+
+    def values_at(self, path: str, positions: Sequence[int]) -> Sequence[Value]:
+        """What a plain path yields at some positions."""
+        if path in self.columns or len(positions) * 4 > len(self.numbers):
+            return picked(self.column(path).values, positions)
+        if self._documents is not None:
+            return list(map(_column_value(path), picked(self._documents, positions)))
+        return columns_of((path,))(self.texts_at(positions))[0]
 
     @property
     def text_bytes(self) -> int:

@@ -275,7 +275,7 @@ class TestFailedSync:
 
 def _birds(directory: Path, disk: MemoryDisk) -> Any:
     """The birds as the files of another disk have them, read beside the store that is open."""
-    return [*Recovery(JournalFiles(disk, directory / "birds.json")).read().state.tables["_default"].values()]
+    return [*Recovery(JournalFiles(disk, directory / "birds.json")).read().state.rows().values()]
 
 
 class TestCatalog:
