@@ -313,8 +313,8 @@ def _narrowing(in_columns: Sequence[_InColumns], others: Sequence[_InColumns]) -
             within = arm(segment, within)
             if not within:
                 break
-        assert within is not None
-        return within
+        # Where nothing is asked for, everything is found.
+        return range(len(segment.numbers)) if within is None else within
 
     return found
 

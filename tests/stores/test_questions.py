@@ -135,6 +135,14 @@ class TestFilters:
             assert found.stage == "COLLSCAN"
             assert [number - 1 for number, _ in found.numbered()] == case["matches"]
 
+    def test_what_asks_for_nothing_finds_everything(self):
+        """An empty filter, however deep it stands, beside one that finds nothing."""
+        rows, paths = rows_of([{"a": n} for n in range(6)]), asked_before()
+        filter = Filter({"$or": [{"$and": [{}, {}]}, {"a": {"$in": []}}]})
+
+        for _ in range(4):
+            assert select(rows, filter, paths).documents() == [{"a": n} for n in range(6)]
+
     def test_each_bound_may_be_met_by_another_element(self):
         """Of an array; of a single value one index look-up takes both bounds."""
         rows, paths = rows_of([{"a": [0, 9]}, {"a": [4]}, {"a": 4}, {"a": 9}, {"a": 4}]), asked_before()
