@@ -23,7 +23,7 @@ lint: $(VENV)/test  ## check style and formatting
 types: $(VENV)/test  ## check types
 	$(BIN)/mypy
 
-bench: $(VENV)/bench  ## measure speed beside hand-written Python and the peers, in some 5 minutes (ARGS='--help' tells more)
+bench: $(VENV)/bench  ## measure speed beside hand-written Python and the peers, in some 7 minutes (ARGS='--help' tells more)
 	@$(BIN)/python -m benchmarks --json build/bench/results.json --svg build/bench $(ARGS)
 
 docs: $(VENV)/test  ## make the tables of docs/query-language.md from the operators

@@ -129,7 +129,7 @@ def _front(
     front: set[int] = set()
     for bracket, key in _brackets(order, column, kinds, descending=descending):
         missing = count - len(front)
-        if len(bracket) <= missing:
+        if len(bracket) < missing:
             front.update(bracket)
             continue
         nth = (heapq.nlargest if descending else heapq.nsmallest)(missing, map(key, bracket))[-1]

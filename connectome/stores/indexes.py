@@ -164,7 +164,7 @@ class Ordered:
             if type(value) is list and not value:
                 entries.setdefault(_EMPTY, []).append((0, position))
             for element in _elements(value):
-                bracket, key = _placed(element)
+                bracket, key = placed(element)
                 entries.setdefault(bracket, []).append((key, position))
         for bracket in sorted(entries):
             in_order = sorted(entries[bracket])
@@ -179,6 +179,12 @@ class Ordered:
         if interval.high is not None:
             stop = (bisect_right if interval.high_included else bisect_left)(keys, interval.high)
         return positions[start:stop]
+
+    def first(self, *, descending: bool) -> tuple[int, Any]:
+        """The bracket and the key of what comes first; of a column that holds something."""
+        bracket = (max if descending else min)(self.brackets)
+        keys, _ = self.brackets[bracket]
+        return bracket, keys[-1 if descending else 0]
 
     def walk(self, *, descending: bool) -> Iterator[int]:
         """All positions as a sort by the path has them, each once, ties in natural order."""
@@ -208,8 +214,8 @@ def _homogeneous(column: Column) -> int | None:
     return None
 
 
-def _placed(value: Value) -> tuple[int, Any]:
-    """The bracket of a value, and its key in there."""
+def placed(value: Value) -> tuple[int, Any]:
+    """The bracket of a value that is no array, and its key in there: what ``Ordered`` puts it in order by."""
     if type(value) is str:
         return _STRING, value
     bracket = rank(value)
@@ -314,7 +320,7 @@ def _prefix(at: At) -> Lookup | None:
         return None
     # Up to the first text behind all that begin with the prefix; and the same expression, kept as a value.
     texts = Interval(_STRING, low=prefix, high=prefix[:-1] + chr(ord(prefix[-1]) + 1), high_included=False)
-    bracket, key = _placed(leaf.operand if type(leaf.operand) is Regex else Regex(leaf.operand))
+    bracket, key = placed(leaf.operand if type(leaf.operand) is Regex else Regex(leaf.operand))
     return Lookup(at.path, at, intervals=(texts, Interval(bracket, low=key, high=key)))
 
 
@@ -322,7 +328,7 @@ def _bound(at: At) -> Interval | None:
     leaf = at.leaf
     if leaf.name not in ("$gt", "$gte", "$lt", "$lte") or type(leaf.operand) not in _RANGED or is_nan(leaf.operand):
         return None
-    bracket, key = _placed(leaf.operand)
+    bracket, key = placed(leaf.operand)
     included = leaf.name.endswith("e")
     if leaf.name.startswith("$gt"):
         return Interval(bracket, low=key, low_included=included)

@@ -21,7 +21,7 @@ from connectome.query.generated import ColumnScan, document_scan
 from connectome.query.paths import is_plain, parse_path
 from connectome.query.tree import At, Condition, Every, Not, Some, every
 from connectome.stores.base import Find
-from connectome.stores.indexes import Lookup, Paths, conjunction, lookups, points
+from connectome.stores.indexes import Lookup, Paths, conjunction, lookups, placed, points
 from connectome.stores.rows import Rows, Segment, picked
 
 _T = TypeVar("_T")
@@ -420,6 +420,8 @@ def _walked(rows: Rows, filter: Filter, sort: Sort, paths: Paths, stop: int) -> 
     paths.index(path)
     parts: list[Part] = []
     examined = 0
+    # Where the values that were found so far stand in the sort, the first ``stop`` of them.
+    best: list[tuple[int, Any]] = []
     everything = isinstance(filter.condition, Every) and not filter.condition.of
     in_columns = _in_columns(filter.condition)
     for segment in rows.segments:
@@ -427,6 +429,11 @@ def _walked(rows: Rows, filter: Filter, sort: Sort, paths: Paths, stop: int) -> 
         column = segment.column(path)
         if tuple in column.kinds:
             return None
+        # Of equal values those of earlier segments come first: what is only as good as the last of so many is too late.
+        if len(best) == stop and not column.holds_many:
+            first = column.ordered.first(descending=descending)
+            if first <= best[-1] if descending else first >= best[-1]:
+                continue
         found: list[int] = []
         patience = _PATIENCE * (stop + 1)
         walk = iter(column.ordered.walk(descending=descending))
@@ -440,4 +447,7 @@ def _walked(rows: Rows, filter: Filter, sort: Sort, paths: Paths, stop: int) -> 
                 return None
         if found:
             parts.append((segment, sorted(found[:stop])))
+            if not column.holds_many:
+                best += [placed(column.values[position]) for position in found[:stop]]
+                best = sorted(best, reverse=descending)[:stop]
     return Selection(parts, "IXSCAN", path, examined)

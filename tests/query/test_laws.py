@@ -302,6 +302,17 @@ class TestSorts:
         assert positions(Sort(sort)(once), collection) == positions(once, collection)
 
     @laws
+    @given(top_level_names, st.sampled_from([1, -1]), st.integers(1, 3), st.lists(scalars, min_size=4, max_size=24))
+    def test_a_small_limit_gives_the_first_of_the_whole(self, name, direction, limit, column):
+        """Where the limit ends with a type, too: only the documents in front are put in order then."""
+        collection = [{name: value} for value in column]
+        whole = Sort({name: direction})(collection)
+
+        assert positions(Sort({name: direction})(collection, limit=limit), collection) == positions(
+            whole[:limit], collection
+        )
+
+    @laws
     @given(sorts, st.integers(1, 4), collections)
     def test_a_limit_gives_the_first_of_the_whole(self, sort, limit, collection):
         """A limit cuts the answer, never changes it."""
