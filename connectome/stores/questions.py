@@ -185,7 +185,7 @@ def select(
             in_columns = _in_columns(condition)
 
             def found_in(segment: Segment) -> Sequence[int]:
-                segment.column_of_each(asked)
+                segment.prepare(asked)
                 return in_columns(segment, _undeleted(segment))
 
             return _scanned(rows, found_in, stop)

@@ -63,14 +63,16 @@ class Segment:
 
     Args:
         numbers: Their numbers in the file, ascending.
-        documents, texts: The documents by position, deleted ones included, or their texts as they are stored; at least
+        documents, texts: The documents by position, deleted ones included, and their texts as they are stored; at least
             one of the two.
+        as_texts: The texts, all of them, are what is kept for good; the documents are where not.  The other form may
+            be forgotten by one thread while another one reads.
         deleted: The positions of those that are not there any more.
         columns: Of paths that were asked for.
         text_bytes: About how much memory the texts take, where that is known.
     """
 
-    __slots__ = ("_documents", "_text_bytes", "_texts", "columns", "deleted", "numbers")
+    __slots__ = ("_as_texts", "_documents", "_text_bytes", "_texts", "columns", "deleted", "numbers")
 
     def __init__(
         self,
@@ -78,11 +80,13 @@ class Segment:
         documents: Sequence[Document] | None = None,
         texts: list[Any] | None = None,
         *,
+        as_texts: bool,
         deleted: frozenset[int] = frozenset(),
         columns: dict[str, Column] | None = None,
         text_bytes: int | None = None,
     ) -> None:
         self.numbers = numbers
+        self._as_texts = as_texts
         self._documents = documents
         self._texts = texts
         self.deleted = deleted
@@ -107,10 +111,10 @@ class Segment:
 
     def documents_at(self, positions: Sequence[int]) -> Sequence[Document]:
         """The documents at some positions."""
-        if self._documents is not None:
-            return picked(self._documents, positions)
-        assert self._texts is not None
-        return list(map(extjson.decode, picked(self._texts, positions)))
+        documents = self._documents
+        if documents is not None:
+            return picked(documents, positions)
+        return list(map(extjson.decode, self.texts_at(positions)))
 
     def texts_at(self, positions: Sequence[int]) -> list[bytes]:
         """Documents as they are stored, as JSON in UTF-8; each is made at the first time, then kept."""
@@ -119,11 +123,10 @@ class Segment:
             kept = self._texts = [None] * len(self.numbers)
         texts = list(picked(kept, positions))
         if None in texts:
-            assert self._documents is not None
+            documents = self.documents
             for place, position in enumerate(positions):
                 if texts[place] is None:
-                    text = extjson.encode(self._documents[position], mode="stored")
-                    texts[place] = kept[position] = text
+                    texts[place] = kept[position] = extjson.encode(documents[position], mode="stored")
             self._text_bytes = None
         return texts
 
@@ -155,25 +158,32 @@ class Segment:
 
     def column(self, path: str) -> Column:
         """The values of a plain path, by position; made at the first time, then kept."""
-        return self.columns.get(path) or self.column_of_each((path,))[path]
+        column = self.columns.get(path)
+        if column is None:
+            (column,) = self._columns_made((path,))
+        return column
 
-    def column_of_each(self, paths: Iterable[str]) -> Mapping[str, Column]:
-        """The columns of plain paths; those that are not there are made in one pass over the documents."""
-        missing = tuple(path for path in paths if path not in self.columns)
-        if missing:
-            if self._documents is None:
-                columns = columns_of(missing)(self._texts or ())
-            else:
-                columns = [list(map(_column_value(path), self._documents)) for path in missing]
-            self.columns.update((path, Column(values)) for path, values in zip(missing, columns, strict=True))
-        return self.columns
+    def prepare(self, paths: Iterable[str]) -> None:
+        """Make the columns of plain paths that are not there, in one pass over the documents."""
+        if missing := tuple(path for path in paths if path not in self.columns):
+            self._columns_made(missing)
+
+    def _columns_made(self, paths: tuple[str, ...]) -> list[Column]:
+        documents = self._documents
+        if documents is None:
+            columns = list(map(Column, columns_of(paths)(self._texts or ())))
+        else:
+            columns = [Column(list(map(_column_value(path), documents))) for path in paths]
+        self.columns.update(zip(paths, columns, strict=True))
+        return columns
 
     def values_at(self, path: str, positions: Sequence[int]) -> Sequence[Value]:
         """What a plain path yields at some positions."""
         if path in self.columns or len(positions) * 4 > len(self.numbers):
             return picked(self.column(path).values, positions)
-        if self._documents is not None:
-            return list(map(_column_value(path), picked(self._documents, positions)))
+        documents = self._documents
+        if documents is not None:
+            return list(map(_column_value(path), picked(documents, positions)))
         return columns_of((path,))(self.texts_at(positions))[0]
 
     @property
@@ -186,18 +196,16 @@ class Segment:
     @property
     def second_form_bytes(self) -> int:
         """About how much memory is taken by what could be had again from the other form of the documents."""
-        if self._documents is None or self._texts is None:
-            return 0
-        return self.text_bytes if None in self._texts else self.text_bytes * _DECODED
+        if not self._as_texts:
+            return self.text_bytes
+        return 0 if self._documents is None else self.text_bytes * _DECODED
 
     def forget_second_form(self) -> None:
-        """Let go of decoded documents where all texts are there, else of the texts."""
-        if self._documents is None or self._texts is None:
-            return
-        if None in self._texts:
-            self._texts, self._text_bytes = None, None
-        else:
+        """Let go of the form that is not kept for good."""
+        if self._as_texts:
             self._documents = None
+        else:
+            self._texts, self._text_bytes = None, None
 
     def with_documents(self, put: Mapping[int, Document], texts: Mapping[int, bytes]) -> Segment:
         """
@@ -220,7 +228,13 @@ class Segment:
             for path, column in list(self.columns.items())
         }
         return Segment(
-            self.numbers, documents, kept, deleted=self.deleted, columns=columns, text_bytes=self._text_bytes
+            self.numbers,
+            documents,
+            kept,
+            as_texts=self._as_texts,
+            deleted=self.deleted,
+            columns=columns,
+            text_bytes=self._text_bytes,
         )
 
     def without(self, positions: Iterable[int]) -> Segment:
@@ -230,6 +244,7 @@ class Segment:
             self.numbers,
             self._documents,
             self._texts,
+            as_texts=self._as_texts,
             deleted=deleted,
             columns=self.columns,
             text_bytes=self._text_bytes,
@@ -243,19 +258,21 @@ class Segment:
         kept = [position not in self.deleted for position in range(len(self.numbers))]
         return Segment(
             array("q", compress(self.numbers, kept)),
-            None if self._documents is None else list(compress(self._documents, kept)),
-            None if self._texts is None else list(compress(self._texts, kept)),
+            None if self._as_texts else list(compress(self.documents, kept)),
+            list(compress(self._texts or (), kept)) if self._as_texts else None,
+            as_texts=self._as_texts,
             columns={path: Column(list(compress(column.values, kept))) for path, column in list(self.columns.items())},
         )
 
     def followed_by(self, other: Segment) -> Segment:
         """Two segments as one."""
         one, two = self.packed(), other.packed()
-        both_decoded = one._documents is not None and two._documents is not None
+        as_texts = one._as_texts or two._as_texts
         return Segment(
             array("q", [*one.numbers, *two.numbers]),
-            [*one.documents, *two.documents] if both_decoded else None,
-            None if both_decoded else [*one.texts_at(one.positions()), *two.texts_at(two.positions())],
+            None if as_texts else [*one.documents, *two.documents],
+            [*one.texts_at(one.positions()), *two.texts_at(two.positions())] if as_texts else None,
+            as_texts=as_texts,
             columns={
                 path: Column([*column.values, *two.column(path).values]) for path, column in list(one.columns.items())
             },
@@ -300,6 +317,7 @@ class Rows:
                     array("q", chunk),
                     None if texts else [documents[number] for number in chunk],
                     [texts[number] for number in chunk] if texts else None,
+                    as_texts=bool(texts),
                 )
                 for chunk in (numbers[start : start + size] for start in range(0, len(numbers), size))
             ]

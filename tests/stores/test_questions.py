@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -329,6 +330,51 @@ class TestWrites:
         assert [each["_id"] for each in rows] == list(range(0, 10_000, 100))
         assert sum(len(segment.documents) for segment in rows.segments) == 100
         assert len(rows.segments) == 1
+
+    def test_the_form_that_is_kept_for_good_is_never_forgotten(self):
+        """However often memory is short, and whatever was asked for in between."""
+        rows, documents = rows_of([{"_id": n, "a": n} for n in range(9)]), [{"_id": n, "a": n} for n in range(9)]
+        first_form = [segment.is_decoded for segment in rows.segments]
+
+        for _ in range(3):
+            assert rows.segments[0].documents[0] == documents[0]
+            assert select(rows, Filter({}), asked_before()).texts() == list(map(extjson.encode, documents))
+            rows.trim(Paths(budget_bytes=0))
+            assert [segment.is_decoded for segment in rows.segments] == first_form
+            assert list(rows) == documents
+
+    def test_readers_do_not_mind_that_memory_is_short(self):
+        """Columns and second forms are let go while others read."""
+        documents = [{"_id": n, "a": n % 7, "b": n} for n in range(3_000)]
+        rows, paths, failed = rows_of(documents, size=1_024), asked_before(), []
+        done = threading.Event()
+
+        def trim() -> None:
+            while not done.is_set():
+                rows.trim(Paths(budget_bytes=0))
+                for path in ("a", "b"):
+                    rows.forget(path)
+
+        def read() -> None:
+            try:
+                for n in range(60):
+                    find = Find(Filter({"a": n % 7, "b": {"$gte": 0}}), sort=Sort({"b": -1}), limit=1 + n % 3)
+                    found = answer(rows, find, paths)
+                    assert [each["a"] for each in found.documents()] == [n % 7] * len(found)
+                    assert len(found.texts()) == len(found) == 1 + n % 3
+                    assert len(rows.segments[0].documents) == 1_024
+            except Exception as error:  # whatever it is, the test says so
+                failed.append(error)
+
+        readers = [threading.Thread(target=read) for _ in range(3)]
+        trimmer = threading.Thread(target=trim)
+        for thread in (trimmer, *readers):
+            thread.start()
+        for thread in readers:
+            thread.join()
+        done.set()
+        trimmer.join()
+        assert not failed
 
     def test_a_write_shares_what_it_does_not_touch(self):
         """One segment is new, and of it only the column that changed."""
