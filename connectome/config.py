@@ -59,7 +59,7 @@ class Settings:
         return self.origins.get(name, "argument" if changed else "default")
 
     @property
-    def store(self) -> dict[str, Any]:
+    def embedded(self) -> dict[str, Any]:
         """What the embedded store is told."""
         names = ("durability", "checkpoint_writes", "checkpoint_bytes", "cache_bytes")
         return {name: getattr(self, name) for name in names}

@@ -236,8 +236,9 @@ class TestConfiguration:
 def commands(command, words):
     """Every command that does something: its words and itself."""
     if isinstance(command, click.Group):
-        for name, below in command.commands.items():
-            yield from commands(below, f"{words} {name}")
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from commands(command.get_command(context, name), f"{words} {name}")
     else:
         yield words, command
 
