@@ -59,6 +59,8 @@ _ATTEMPTS: Final = 20
 BUSY_SECONDS: Final = 15 * 60
 # When credentials were used is written this often, and at the end.
 USES_SECONDS: Final = 3600.0
+# More is no grace any more, but a credential of its own.
+MAX_GRACE_SECONDS: Final = 30 * 24 * 3600
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
