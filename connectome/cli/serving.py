@@ -83,12 +83,12 @@ def _greet(service: Service, settings: Settings, url: str, login: str | None) ->
     else:
         click.echo("\n  console  off, since other machines reach it: set CONNECTOME_ADMIN_TOKEN to have it")
     for each in collections:
-        keys = each["credentials"]
+        keys = {role: secret or "…" for role, secret in each["credentials"].items()}
         holds = "damaged: see the log" if each["count"] is None else plural(each["count"], "document")
         click.echo(f"\n  {each['title']}, {holds}")
         click.echo(f"    read   {url}/collection/readwithquery/{keys['read']}/{each['id']}")
         click.echo(f"    write  {url}/collection/write/{keys['write']}/{each['id']}")
-    if first := next((each for each in collections if each["count"] is not None), None):
+    if first := next((each for each in collections if each["count"] is not None and each["credentials"]["read"]), None):
         click.echo("\nTry it:")
         click.echo(
             f"  curl -s {url}/collection/readwithquery/{first['credentials']['read']}/{first['id']}"
@@ -101,8 +101,7 @@ def _greet(service: Service, settings: Settings, url: str, login: str | None) ->
 
 def _question(service: Service, described: dict[str, Any]) -> str:
     """A query that finds something in this collection: the largest values of a numeric field, where it has one."""
-    reader = service.reader(described["credentials"]["read"], described["id"])
-    sample = next(iter(reader.find(Find(limit=1))), {})
+    sample = next(iter(service.collection(described["id"]).find(Find(limit=1))), {})
     names = [name for name in sample if name.isalnum()]  # nothing that a shell or a path could take for its own
     number = next((name for name in names if type(sample[name]) is int), None)
     if number is None:

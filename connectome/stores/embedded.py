@@ -592,6 +592,9 @@ class FileLedger:
         with files.disk_errors(f"writing {self.name}"):
             files.replace(self._disk, self._path, content.encode())
 
+    def changed(self) -> bool:
+        return False  # one process holds the directory
+
 
 def ledger_path(directory: Path, name: str) -> Path:
     """Where a record is kept: under a name that no collection's id can be."""
@@ -610,6 +613,9 @@ class MemoryLedger:
 
     def save(self, record: dict[str, Any]) -> None:
         self._record = record
+
+    def changed(self) -> bool:
+        return False
 
 
 # A key that no collection's id can be.
@@ -649,6 +655,7 @@ class EmbeddedStore:
     """
 
     name = "embedded"
+    shared = False
 
     def __init__(
         self,
