@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from connectome.errors import ConfigurationError
+from connectome.network import Origins
 
 Origin = Literal["default", "environment", "argument"]
 
@@ -44,6 +45,11 @@ class Settings:
     max_body_bytes: int = _setting(16 * 1024 * 1024, "The largest request body that is read; larger ones are 413.")
     max_time_seconds: int = _setting(10, "How long a request may match and sort; one that takes longer is 400.")
     admin_token: str = _setting("", "The administrator's token; made and kept in the data directory where empty.")
+    cors: str = _setting(
+        "",
+        "Web pages of which origins may call the operations: comma-separated origins, loopback for those on this "
+        "machine, * for all.",
+    )
     # Of those that ``from_environ`` was given, where from.
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
 
@@ -52,11 +58,17 @@ class Settings:
             if getattr(self, name) not in bounds:
                 expected = f"from {bounds[0]} to {bounds[-1]}" if isinstance(bounds, range) else " or ".join(bounds)
                 raise ConfigurationError(f"{name} is {expected}, not {getattr(self, name)}")
+        _ = self.origins_allowed
 
     def origin(self, name: str) -> Origin:
         """Where the value of a setting comes from."""
         changed = getattr(self, name) != self.__dataclass_fields__[name].default
         return self.origins.get(name, "argument" if changed else "default")
+
+    @property
+    def origins_allowed(self) -> Origins:
+        """The origins of ``cors``."""
+        return Origins.read(self.cors)
 
     @property
     def embedded(self) -> dict[str, Any]:
