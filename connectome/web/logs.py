@@ -52,9 +52,10 @@ _SCRUBBED: Final = tuple(
         (r"(/collection/[^/\s?#'\"]*/)[^/\s?#'\"]+", rf"\1{_HIDDEN}"),
         (r"([?&](?:token|api-?key)=)[^&\s'\"]+", rf"\1{_HIDDEN}"),
         (
-            r"((?:authorization|api-?key|cookie)\b['\"]?\s*[:=,]\s*b?['\"]?(?:bearer\s+|basic\s+)?)[^\s'\",]+",
+            r"((?:authorization|cookie)\b['\"]?\s*[:=,]\s*(?:b?['\"])?(?:b(?:earer|asic)\s+)?)[^'\"\r\n]+",
             rf"\1{_HIDDEN}",
         ),
+        (r"(api-?key\b['\"]?\s*[:=,]\s*(?:b?['\"])?)[^\s'\",]+", rf"\1{_HIDDEN}"),
         (r"(\bbearer\s+)[a-z0-9._~+/=-]{4,}", rf"\1{_HIDDEN}"),
     )
 )
