@@ -6,20 +6,21 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from conftest import Server
 
 from connectome import credentials as credentials_module
 from connectome import service as service_module
 from connectome.cli import main
-from connectome.credentials import digest_of, ending_of
+from connectome.credentials import ROLES, digest_of, ending_of
 from connectome.errors import Forbidden, InvalidRequest, NoSuchCollection, NoSuchCredential, Unauthorized
 from connectome.service import USES_SECONDS, Service
-from connectome.stores import Store
+from connectome.stores import Store, open_store
+from tests.conftest import Server
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -386,3 +387,42 @@ class TestOverHttp:
 
         assert ended.exit_code == 2
         assert repr(words[-1]) in ended.stderr
+
+
+class TestSealed:
+    """A data directory whose credentials came from a store where nobody can read them."""
+
+    @pytest.fixture
+    def sealed(self, tmp_path: Path) -> Path:
+        data = tmp_path / "sealed"
+        service = Service(open_store(data))
+        service.create(id="movies")
+        service.close()
+        kept = {"ending": "a1b2", "created": "2026-01-01T00:00:00Z"}
+        kept_by_role = {role: {"role": role, "sha256": digest_of(role * 5).hex(), **kept} for role in ROLES}
+        (data / "connectome.credentials.json").write_text(json.dumps({"movies": kept_by_role}))
+        return data
+
+    def test_the_command_line_says_what_to_do(self, sealed):
+        """A credential that is not known any more can be listed and replaced, not shown."""
+
+        def run(*words: str) -> Any:
+            return CliRunner().invoke(main, [*words, "--data", str(sealed)])
+
+        unknown = "not known any more; 'connectome credentials rotate' makes a new one"
+        assert run("credentials", "show", "movies").stdout == f"read   {unknown}\nwrite  {unknown}\n"
+        one = run("credentials", "show", "movies", "read")
+        assert (one.exit_code, one.stdout, one.stderr) == (1, "", f"connectome: the credential read is {unknown}\n")
+        assert "…a1b2" in run("credentials", "ls", "movies").stdout
+        snippet = run("snippet", "movies", "read", "--lang", "curl")
+        assert "/collection/read/READ_CREDENTIAL/movies" in snippet.stdout
+        assert snippet.stderr == "the read credential is not known any more; rotate it to get a new one\n"
+        fresh = run("credentials", "rotate", "movies", "read").stdout
+        assert run("credentials", "show", "movies", "read").stdout == fresh
+
+    def test_the_server_greets_without_it(self, sealed, servers):
+        """And serves whoever has it."""
+        with servers(sealed, "--server", "waitress") as server:
+            assert server.request("GET", "/collection/read/readreadreadreadread/movies").json() == []
+        assert "/collection/readwithquery/…/movies" in server.output
+        assert "None" not in server.output

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import COMMANDS, METHODS, Server
 
 from connectome.web.serving import has_granian
+from tests.conftest import COMMANDS, METHODS, Server
 
 FIXED = {"read": "the-owners-own-canary-r", "write": "the-owners-own-canary-w"}
 WRONG = ["cr_CanaryCanaryCanaryCanaryCanaryCa", "a-canary-of-no-form-at-all", "ca_CanaryCanaryCanaryCanaryCanaryCa"]
