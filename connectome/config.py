@@ -50,6 +50,8 @@ class Settings:
         "Web pages of which origins may call the operations: comma-separated origins, loopback for those on this "
         "machine, * for all.",
     )
+    access_log: bool = _setting(False, "Log a line for every request: its route, never its URL.")
+    log_format: str = _setting("text", "How log lines are written: text or json.")
     # Of those that ``from_environ`` was given, where from.
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
 
@@ -69,6 +71,11 @@ class Settings:
     def origins_allowed(self) -> Origins:
         """The origins of ``cors``."""
         return Origins.read(self.cors)
+
+    @property
+    def logs_requests(self) -> bool:
+        """Whether requests have ids, which stand in what is logged of them."""
+        return self.access_log or self.log_format == "json"
 
     @property
     def embedded(self) -> dict[str, Any]:
@@ -108,6 +115,7 @@ _BOUNDS: Final[dict[str, range | tuple[str, ...]]] = {
     "cache_bytes": range(2**50),
     "max_body_bytes": range(1, 2**40),
     "max_time_seconds": range(1, 86401),
+    "log_format": ("text", "json"),
 }
 
 
@@ -123,7 +131,14 @@ def variable(name: str) -> str:
     return _PREFIX + name.upper()
 
 
+_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
 def _typed(key: str, text: str, default: Any) -> Any:
+    if type(default) is bool:
+        if text.lower() not in _FLAGS:
+            raise ConfigurationError(f"{key} needs true or false, not {text!r}")
+        return _FLAGS[text.lower()]
     try:
         return type(default)(text) if not isinstance(default, Path) else Path(text)
     except ValueError:

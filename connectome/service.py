@@ -588,6 +588,10 @@ class Service:
         self._uses.read()
         return [self._credential(each) for each in self._entry(collection).credentials.values()]
 
+    def fixed_credentials(self) -> list[str]:
+        """Credentials that the owner fixed, as far as they can be read: they have not the form of those we make."""
+        return [secret for entry in self._entries.values() for secret in entry.credentials.fixed]
+
     @_exclusive
     def add_credential(self, collection: str, name: str, role: Role, *, expires: str | None = None) -> dict[str, Any]:
         """

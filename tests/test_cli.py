@@ -495,7 +495,8 @@ class Place:
 
     def credentials(self, id: str) -> dict[str, str]:
         """The credentials that are kept of a collection."""
-        return self._read("connectome.credentials.json")[id]
+        kept = self._read("connectome.credentials.json")[id]
+        return {name: each if isinstance(each, str) else each["secret"] for name, each in kept.items()}
 
     def documents(self, id: str) -> list[Any]:
         """The documents of a collection, as they stand in its files."""

@@ -25,7 +25,11 @@ def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
     for name, field in reversed(list(config.described())):
         if name != "data":
             help = f"{field.metadata['help']}  [default: {field.default or 'none'}; {config.variable(name)}]"
-            function = click.option(f"--{name.replace('_', '-')}", type=type(field.default), help=help)(function)
+            long = f"--{name.replace('_', '-')}"
+            if type(field.default) is bool:
+                function = click.option(f"{long}/--no-{long[2:]}", default=None, help=help)(function)
+            else:
+                function = click.option(long, type=type(field.default), help=help)(function)
     return function
 
 

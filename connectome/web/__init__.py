@@ -13,7 +13,7 @@ from flask import Flask, Response, request
 from connectome.config import Settings
 from connectome.service import Service
 from connectome.stores import open_store
-from connectome.web import admin, console, problems
+from connectome.web import admin, console, logs, problems
 from connectome.web.activity import Activity
 from connectome.web.api import OPERATIONS, Api
 from connectome.web.cors import CrossOrigin
@@ -52,6 +52,7 @@ def create_app(settings: Settings, service: Service | None = None) -> Flask:
 
     # A hundred levels of a document under a schema of many parts, which Python's thousand frames do not hold.
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
+    logs.install(settings, service)
     app = _assembled(settings, service)
     # The documents that are loaded are no garbage: the collector need not look through them again and again.
     gc.freeze()
@@ -83,19 +84,30 @@ def _assembled(settings: Settings, service: Service) -> Flask:
             methods=each.methods,
             provide_automatic_options=False,
         )
-    app.wsgi_app = _layered(ExpressLane(app.wsgi_app, api), settings)  # type: ignore[assignment,method-assign]
+    if settings.logs_requests:
+        app.after_request(_routed)
+    layered = _layered(ExpressLane(app.wsgi_app, api), settings, service)
+    app.wsgi_app = layered  # type: ignore[assignment,method-assign]  # as Flask's manual has it
     return app
 
 
-def _layered(application: WSGIApplication, settings: Settings) -> WSGIApplication:
+def _layered(application: WSGIApplication, settings: Settings, service: Service) -> WSGIApplication:
     """What stands around the application; what is off is not there."""
     if origins := settings.origins_allowed:
         application = CrossOrigin(application, origins)
+    if settings.logs_requests:
+        application = logs.AccessLog(application, service, logged=settings.access_log)
     return application
 
 
 def _operation(api: Api, name: str, credential: str, collection: str) -> Answer:
     return api(request.environ, name, credential, collection)
+
+
+def _routed(response: Response) -> Response:
+    if request.url_rule:
+        request.environ[logs.ROUTE] = request.url_rule.rule
+    return response
 
 
 def _never_kept(response: Response) -> Response:
