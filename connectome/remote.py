@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
@@ -13,6 +13,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 from connectome import extjson
 from connectome.errors import (
     CollectionExists,
+    Conflict,
     ConnectomeError,
     DuplicateKey,
     Failure,
@@ -20,19 +21,23 @@ from connectome.errors import (
     InvalidRequest,
     NoSpace,
     NoSuchCollection,
+    NotFound,
+    ReadOnly,
     SchemaViolation,
     StoreFailed,
     Unauthorized,
 )
 from connectome.query import Document
 from connectome.service import Role
+from connectome.snapshots import Snapshot
 from connectome.stores import Index
 
 # Without a byte from the server; an import of many documents is worked on for a while.
 _TIMEOUT_SECONDS: Final = 300
 
 _BY_CODE: Final = {
-    cls.default_code: cls for cls in (DuplicateKey, CollectionExists, NoSuchCollection, InvalidJSON, NoSpace)
+    cls.default_code: cls
+    for cls in (Conflict, DuplicateKey, CollectionExists, NotFound, NoSuchCollection, InvalidJSON, NoSpace, ReadOnly)
 }
 _BY_STATUS: Final[dict[int, type[ConnectomeError]]] = {400: InvalidRequest, 401: Unauthorized}
 
@@ -167,3 +172,55 @@ class RemoteService:
             return SchemaViolation(failures, document_id=problem.get("_id"))
         cls = _BY_CODE.get(problem["code"]) or _BY_STATUS.get(problem["status"], StoreFailed)
         return cls(problem["detail"], code=problem["code"], pointer=problem.get("pointer"))
+
+    def change(self, collection: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """As ``Service.change``."""
+        described: dict[str, Any] = self._call("PATCH", f"/{quote(collection, safe='')}", json.dumps(changes))
+        return described
+
+    def drop(self, collection: str) -> None:
+        """As ``Service.drop``."""
+        self._call("DELETE", f"/{quote(collection, safe='')}")
+
+    def login_url(self) -> str:
+        """
+        A link that signs in to the console once, within fifteen minutes.
+
+        Raises:
+            NotFound: The console of the server is off.
+        """
+        return str(json.loads(self._send("POST", "/login"))["url"])
+
+    def snapshots(self) -> RemoteSnapshots:
+        """The snapshots that lie beside the server's data."""
+        return RemoteSnapshots(self._send)
+
+
+class RemoteSnapshots:
+    """
+    The snapshots of a running server: what ``Snapshots`` offers, over HTTP.
+
+    Args:
+        send: Sends a request to a path below ``/-/admin`` with the administrator's token; the body of the answer.
+    """
+
+    def __init__(self, send: Callable[[str, str], bytes]) -> None:
+        self._send = send
+
+    def all(self) -> list[Snapshot]:
+        """As ``Snapshots.all``."""
+        return [Snapshot(**each) for each in json.loads(self._send("GET", "/snapshots"))]
+
+    def take(self, name: str, *, again: bool = False) -> Snapshot:
+        """As ``Snapshots.take``."""
+        method = "PUT" if again else "POST"
+        return Snapshot(**json.loads(self._send(method, f"/snapshots/{quote(name, safe='')}")))
+
+    def remove(self, name: str) -> None:
+        """As ``Snapshots.remove``."""
+        self._send("DELETE", f"/snapshots/{quote(name, safe='')}")
+
+    def restore(self, name: str) -> list[str]:
+        """As ``Snapshots.restore``."""
+        names: list[str] = json.loads(self._send("POST", f"/snapshots/{quote(name, safe='')}/restore"))["restored"]
+        return names

@@ -20,6 +20,7 @@ from hashlib import sha256
 from typing import Any, Final, Literal
 
 from connectome import archives
+from connectome.config import Settings
 from connectome.errors import (
     CollectionExists,
     ConnectomeError,
@@ -35,7 +36,8 @@ from connectome.errors import (
 from connectome.extjson import preview
 from connectome.query import Document, Filter
 from connectome.schemas import Schema
-from connectome.stores import Barred, Collection, Find, Index, Ledger, Reader, Store, Writer, index_path
+from connectome.stores import Barred, Collection, Find, Index, Ledger, Reader, Store, Writer, index_path, open_store
+from connectome.stores.readonly import read_only
 
 Role = Literal["read", "write"]
 ROLES: Final[tuple[Role, ...]] = ("read", "write")
@@ -84,6 +86,20 @@ class _Entry:
     collection: Collection
     schema: Schema | None = None
     pinned: tuple[str, ...] = ()
+
+
+def opened(settings: Settings, *, holder: str = "") -> Service:
+    """
+    The collections of the store that the settings name; to be read alone, where they say so.
+
+    Args:
+        holder: What the store says of this process to others that want it, such as the URL that it serves.
+
+    Raises:
+        StoreLocked, StoreFailed: The store, or the catalog in it, cannot be had.
+    """
+    store = open_store(settings.data, holder=holder, **settings.embedded)
+    return Service(read_only(store) if settings.read_only else store)
 
 
 class Service:

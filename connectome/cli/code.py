@@ -9,7 +9,6 @@ import click
 from connectome.cli.administration import administration, data_option, one_of
 from connectome.config import Settings
 from connectome.errors import ConfigurationError
-from connectome.service import Service
 
 
 @click.command()
@@ -21,6 +20,7 @@ from connectome.service import Service
 @data_option
 def snippet(id: str, operation: str, lang: str, body: str | None, auth: str, data: Path | None) -> None:
     """Print code that calls an OPERATION of a COLLECTION."""
+    from connectome.service import Service
     from connectome.web import examples, snippets
     from connectome.web.api import OPERATIONS
 
@@ -42,7 +42,8 @@ def snippet(id: str, operation: str, lang: str, body: str | None, auth: str, dat
         else:
             sent = snippets.typed(body)
         settings = Settings.from_environ(data=data)
-        base = f"http://{settings.host}:{settings.port}" if isinstance(service, Service) else service.url
+        here = settings.public_url or f"http://{settings.host}:{settings.port}"
+        base = here if isinstance(service, Service) else settings.public_url or service.url
     credential = described["credentials"][called.role]
     request = snippets.to_operation(base, id, called.method, operation, credential, auth=place, body=sent)
     click.echo(snippets.render(language, request), nl=False)

@@ -15,6 +15,7 @@ import socket
 import threading
 from collections.abc import Callable
 from importlib import metadata
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from waitress.channel import HTTPChannel
@@ -91,6 +92,17 @@ def has_granian() -> bool:
     except metadata.PackageNotFoundError:
         return False
     return (2, 8, 2) <= tuple(map(int, version[:3])) < (3,)
+
+
+def require_gunicorn() -> None:
+    """
+    Look whether ``forking`` can be imported.
+
+    Raises:
+        ConfigurationError: gunicorn is not installed.
+    """
+    if not find_spec("gunicorn"):
+        raise ConfigurationError("server is gunicorn, which is not installed: pip install 'connectome[gunicorn]'")
 
 
 class _Problem(ErrorTask):

@@ -104,4 +104,4 @@ def id_from(title: str) -> str:
 def created(id: str) -> Response:
     """What whoever made a collection needs next: its credentials, and the way to the code."""
     described = site.service().describe(id)
-    return site.render("created.html", described=described, tab="", base=request.host_url.rstrip("/"))
+    return site.render("created.html", described=described, tab="", base=site.base_url())
