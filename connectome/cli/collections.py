@@ -97,6 +97,10 @@ def drop(id: str, yes: bool, data: Path | None) -> None:
     click.echo(f"dropped {id}, with {holds}", err=True)
 
 
+def _has_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
 def confirm(question: str) -> None:
     """
     Ask the person at the terminal.
@@ -105,7 +109,7 @@ def confirm(question: str) -> None:
         ConfigurationError: There is none.
         click.Abort: The answer is no.
     """
-    if not sys.stdin.isatty():
+    if not _has_terminal():
         raise ConfigurationError("nobody is there to be asked: --yes says that it is meant")
     click.confirm(question, abort=True, err=True)
 

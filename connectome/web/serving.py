@@ -45,6 +45,7 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         AddressUnavailable: The address is in use, not of this machine, or not ours to take.
     """
+    bound = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
@@ -55,6 +56,8 @@ def bind(host: str, port: int) -> socket.socket:
         # Two servers may bind one port; only one of them may listen.
         bound.listen(BACKLOG)
     except OSError as error:
+        if bound:
+            bound.close()
         reason = error.strerror or error
         raise AddressUnavailable(f"cannot listen on {host} port {port}: {reason}; another --port may do") from None
     return bound
