@@ -361,6 +361,13 @@ class TestDoctor:
 
         assert all(re.match(r"(ok  |warn|fail)  \S", line) for line in lines)
 
+    def test_colour_is_for_terminals(self, data, monkeypatch):
+        """Where it is wanted there."""
+        assert "\x1b[" in done("doctor", data, color=True)
+
+        monkeypatch.setenv("NO_COLOR", "1")
+        assert "\x1b[" not in done("doctor", data, color=True)
+
     def test_secrets_that_others_can_read_fail(self, data):
         """Exit 1, and how to change it."""
         file = data / "connectome.credentials.json"

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from connectome.service import Service
     from connectome.web.serving import Run
+
+_log = logging.getLogger(__name__)
 
 
 def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
@@ -152,10 +155,12 @@ def _opened(settings: Settings, url: str) -> tuple[Flask, Service]:
     slow = threading.Timer(1.0, lambda: click.echo("Loading the documents …", err=True))
     slow.daemon = True
     slow.start()
+    began = time.perf_counter()
     try:
         service = opened(settings, holder=url)
     finally:
         slow.cancel()
+    _log.debug("opened the %s store in %.2f s", service.store, time.perf_counter() - began)
     try:
         if settings.example and not service.collections():
             fill(service, Path(settings.example))

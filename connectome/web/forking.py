@@ -92,7 +92,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
             "timeout": 0,
             "control_socket_disable": True,
             "errorlog": None,
-            "loglevel": "error",
+            "loglevel": "debug" if _log.isEnabledFor(logging.DEBUG) else "error",
             "proc_name": "connectome",
             "pre_fork": self._forking,
             "worker_exit": lambda _, __: self._close(),

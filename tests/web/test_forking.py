@@ -12,6 +12,7 @@ import time
 from importlib.util import find_spec
 
 import pytest
+import requests
 
 from connectome.errors import ConfigurationError
 from connectome.web import serving
@@ -86,6 +87,38 @@ class TestServing:
         assert b"application/problem+json" in head
         assert json.loads(body)["code"] == "BadRequest"
         assert b"secret" not in body
+
+
+WORKERS = """
+import os, sys
+from connectome.web import forking, serving
+
+def prepared(first):
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return [str(os.getpid()).encode()]
+    print("first" if first else "another", flush=True)
+    return app, lambda: print("closed", flush=True)
+
+bound = serving.bind("127.0.0.1", 0)
+print(serving.url_of("127.0.0.1", bound), flush=True)
+forking.run(prepared, bound, workers=2, threads=1)
+"""
+
+
+class TestWorkers:
+    def test_each_is_prepared_and_closed_after_the_fork(self):
+        """One of them is the first, whose task it is to greet; requests are answered by forks alone."""
+        with subprocess.Popen([sys.executable, "-c", WORKERS], stdout=subprocess.PIPE, text=True) as process:
+            url = process.stdout.readline().strip()
+            roles = [process.stdout.readline().strip() for _ in range(2)]
+            answered = {int(requests.get(url, timeout=30).text) for _ in range(40)}
+            process.terminate()
+            rest = process.stdout.read().split()
+
+        assert sorted(roles) == ["another", "first"]
+        assert process.pid not in answered
+        assert (process.returncode, rest) == (0, ["closed", "closed"])
 
 
 def alive(server):

@@ -182,6 +182,18 @@ class TestReady:
         assert (process.returncode, said) == (0, (b"", b""))
         assert not file.exists()
 
+    def test_verbose_says_what_is_done(self, tmp_path):
+        """On stderr; what is printed is the same."""
+        command = [sys.executable, "-m", "connectome", "serve", tmp_path / "data", "-p", "0", "-v"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            for line in process.stdout:
+                if line.startswith("Ctrl+C"):
+                    break
+            process.terminate()
+            said = process.stderr.read()
+
+        assert " DEBUG connectome.cli.serving: opened the embedded store in " in said
+
 
 def until(found):
     """What is found in the end."""
