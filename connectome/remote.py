@@ -8,7 +8,7 @@ from http.client import HTTPException
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from connectome import extjson
 from connectome.errors import (
@@ -42,6 +42,13 @@ _BY_CODE: Final = {
 _BY_STATUS: Final[dict[int, type[ConnectomeError]]] = {400: InvalidRequest, 401: Unauthorized}
 
 
+class _Straight(HTTPRedirectHandler):
+    """The token goes to the server that was named, and to none that it points to."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
 class RemoteService:
     """
     The collections of a running server.
@@ -49,16 +56,17 @@ class RemoteService:
     Args:
         url: Where it listens, such as ``http://127.0.0.1:8000``.
         token: The administrator's.
+        elsewhere: It is on another machine, to which a proxy of the environment may lead.
 
     Raises:
         ConnectomeError: From each call, what the server answered; ``StoreFailed`` where it does not answer.
     """
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, *, elsewhere: bool = False) -> None:
         self._url = url
         self._token = token
-        # The server is on this machine: a proxy of the environment has no business in between.
-        self._opener = build_opener(ProxyHandler({}))
+        # Where the server is on this machine, a proxy of the environment has no business in between.
+        self._opener = build_opener(_Straight(), *([] if elsewhere else [ProxyHandler({})]))
 
     @property
     def url(self) -> str:

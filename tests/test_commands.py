@@ -19,6 +19,7 @@ import time
 import zipfile
 from contextlib import closing
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from click.testing import CliRunner
@@ -257,6 +258,11 @@ class TestLogin:
         assert "'connectome serve' starts one" in result.stderr
 
 
+def url_of(listening):
+    """Where a socket listens."""
+    return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
 class TestUrl:
     def test_it_needs_a_token_of_the_environment(self, server, data):
         """What a file says of the server here is nothing for another one to see."""
@@ -279,6 +285,29 @@ class TestUrl:
     def test_what_is_no_url_is_a_wrong_use(self):
         """Exit 2."""
         assert run("collections", "ls", "--url", "localhost:8000").exit_code == 2
+
+    def test_the_token_follows_no_redirect(self, monkeypatch):
+        """It goes to the server that was named, and to nobody to whom that one points."""
+        monkeypatch.setenv("CONNECTOME_ADMIN_TOKEN", "x")
+        with socket.create_server(("127.0.0.1", 0)) as pointing, socket.create_server(("127.0.0.1", 0)) as other:
+            answer = f"HTTP/1.1 302 Found\r\nLocation: {url_of(other)}\r\nContent-Length: 0\r\n\r\n"
+
+            def once():
+                connection, _ = pointing.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(answer.encode())
+
+            thread = Thread(target=once)
+            thread.start()
+            result = run("collections", "ls", "--url", url_of(pointing))
+            thread.join()
+            other.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                other.accept()
+
+        assert result.exit_code == 5
+        assert "302" in result.stderr
 
     def test_a_server_that_is_not_there_is_one_line(self, monkeypatch):
         """Exit 5."""

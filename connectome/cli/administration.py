@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -82,7 +83,8 @@ def _of_url(settings: Settings) -> RemoteService | None:
         raise ConfigurationError(f"--url needs the administrator's token of that server: set {name} or {name}_FILE")
     from connectome.remote import RemoteService
 
-    return RemoteService(url.rstrip("/"), settings.admin_token)
+    elsewhere = urlsplit(url).hostname not in ("localhost", "127.0.0.1", "::1")
+    return RemoteService(url.rstrip("/"), settings.admin_token, elsewhere=elsewhere)
 
 
 def _of_directory(settings: Settings, *, new: bool) -> Service | RemoteService:

@@ -27,7 +27,7 @@ _ABOUT = """\
     help="Make a collection of this file, under its name, where there is none yet.",
 )
 def init(directory: Path | None, data: Path | None, example: Path | None) -> None:
-    """Make a data directory, with a file of settings and the administrator's token; what is there stays."""
+    """Make a data directory.  It gets a file of settings and the administrator's token; what is there stays."""
     from connectome.cli.serving import fill
     from connectome.service import opened
 
@@ -63,7 +63,7 @@ def _commented(name: str) -> str:
 @click.option("--open", "open_", is_flag=True, help="Open it in the browser, too.")
 @data_option
 def login(data: Path | None, open_: bool) -> None:
-    """Print a link that signs in to the console of the server that runs: once, within fifteen minutes."""
+    """Print a link to the console of the server.  It signs in once, within fifteen minutes."""
     from connectome.service import Service
 
     with administration(data) as service:

@@ -19,7 +19,7 @@ from connectome.errors import ConfigurationError
 @click.option("--auth", default="url", help="Where the credential goes: url or header.  [default: url]")
 @data_option
 def snippet(id: str, operation: str, lang: str, body: str | None, auth: str, data: Path | None) -> None:
-    """Print code that calls an OPERATION of a COLLECTION."""
+    """Print code that calls a COLLECTION.  An OPERATION is readwithquery, write and so on."""
     from connectome.service import Service
     from connectome.web import examples, snippets
     from connectome.web.api import OPERATIONS

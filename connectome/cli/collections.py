@@ -203,7 +203,11 @@ def rotate(id: str, role: str, data: Path | None) -> None:
 @json_option
 @data_option
 def indexes(id: str, pin: str | None, unpin: str | None, data: Path | None, as_json: bool) -> None:
-    """List the indexes of the collection ID: path, whether it is pinned, questions that were about it, bytes."""
+    """
+    List, pin and unpin indexes of the collection ID.
+
+    A line has the path, whether it is pinned, how many questions were about it, and bytes.
+    """
     with administration(data) as service:
         if pin is not None:
             service.pin(id, pin)

@@ -49,7 +49,7 @@ class Observation:
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, directory: Path | None, data: Path | None, as_json: bool) -> None:
-    """Look at what a server over a data directory needs, and say what is well and what is not."""
+    """Say what is well and what is not.  Looked at is all that a server over the data directory needs."""
     found = list(_observed(directory_of(directory, data)))
     if as_json:
         print_json([asdict(each) for each in found])
@@ -176,7 +176,7 @@ def _port(settings: Settings) -> Observation:
 @click.command()
 @json_option
 def version(as_json: bool) -> None:
-    """Print the version; with --json, also those of Python and of the optional libraries."""
+    """Print the version.  With --json, also those of Python and of the optional libraries."""
     if as_json:
         libraries = {name: _installed(name) or None for name in _OPTIONAL}
         print_json(

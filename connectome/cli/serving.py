@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from connectome.web.serving import Run
 
 _log = logging.getLogger(__name__)
+
+# A greeting of more collections would scroll away what stands above them.
+_GREETED: Final = 10
 
 
 def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
@@ -62,7 +65,7 @@ def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option("--print-config", is_flag=True, help="Print every setting, and where it comes from; serve nothing.")
 def serve(data: Path | None, file: Path | None, print_config: bool, **options: Any) -> None:
-    """Serve the collections of a data directory (DATA; 'data' where it is not given)."""
+    """Serve the collections of a data directory until Ctrl+C.  DATA is 'data' where it is not given."""
     settings = Settings.from_environ(data=data, config=file, **options)
     if print_config:
         _print_config(settings)
@@ -193,7 +196,11 @@ def _say_ready(settings: Settings, url: str, app: Flask, service: Service, *, pi
             os.replace(temporary, settings.ready_file)
         except OSError as error:
             raise ConfigurationError(f"ready_file {settings.ready_file} cannot be written: {error.strerror}") from None
-    if settings.open and (login := console.login_path(app)):
+    if settings.open:
+        login = console.login_path(app)
+        if not login:
+            click.echo("there is nothing to open: the console is off", err=True)
+            return
         import webbrowser
 
         # In a thread: some browsers come back once they are closed.
@@ -212,12 +219,14 @@ def _greet(service: Service, settings: Settings, url: str, login: str | None) ->
     click.echo(f"  console  {public + login if login else _why_no_console(settings)}")
     click.echo(f"  API      {public}/collection")
     click.echo(f"  docs     {public}/-/docs")
-    for each in collections:
+    for each in collections[:_GREETED]:
         keys = each["credentials"]
         holds = "damaged: see the log" if each["count"] is None else plural(each["count"], "document")
         click.echo(f"\n  {click.style(each['title'], bold=True)}, {holds}")
         click.echo(f"    read   {config.masked(keys['read'])}")
         click.echo(f"    write  {config.masked(keys['write'])}")
+    if more := collections[_GREETED:]:
+        click.echo(f"\n  and {plural(len(more), 'collection')} more")
     place = "" if settings.data == Settings.data else f" --data {shlex.quote(str(settings.data))}"
     readable = next((each for each in collections if each["count"] is not None), None)
     if readable:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def snapshot() -> None:
-    """Take, list, restore and remove named snapshots, which lie beside the data."""
+    """Take, list, restore and remove named snapshots."""
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def rm(name: str, data: Path | None) -> None:
 @click.option("--with-credentials", is_flag=True, help="Put the credentials into the backup too: keep it secret.")
 @data_option
 def backup(file: Path, with_credentials: bool, data: Path | None) -> None:
-    """Write a consistent copy of all collections to FILE, a zip archive, also while the server runs; '-' is stdout."""
+    """Write all collections to a zip archive.  Each is as of one moment, also while the server runs; '-' is stdout."""
     if str(file) == "-" and sys.stdout.isatty():
         raise ConfigurationError("a zip archive is nothing for a terminal: name a file, or redirect the output")
     with administration(data) as service:
@@ -124,7 +124,7 @@ def backup(file: Path, with_credentials: bool, data: Path | None) -> None:
 @click.argument("file", type=click.File("rb"))
 @data_option
 def restore(file: BinaryIO, data: Path | None) -> None:
-    """Make the collections of a backup FILE anew; none of them may be there.  '-' is stdin."""
+    """Make the collections of a backup anew.  None of them may be there; '-' is stdin."""
     content = file.read()
     with administration(data, new=True) as service:
         names = service.restore(content)
@@ -136,7 +136,7 @@ def restore(file: BinaryIO, data: Path | None) -> None:
 @click.option("--data", type=click.Path(path_type=Path), help="The same, as for all other commands.")
 @json_option
 def check(directory: Path | None, data: Path | None, as_json: bool) -> None:
-    """Look at every file of a data directory that no server holds, and say what is damaged, and where."""
+    """Say what is damaged in a data directory, and where.  No server may hold it."""
     from connectome.stores import inspection
 
     with _held(directory, data) as held:
@@ -158,7 +158,7 @@ def check(directory: Path | None, data: Path | None, as_json: bool) -> None:
 )
 @json_option
 def repair(directory: Path | None, data: Path | None, salvage: Path, as_json: bool) -> None:
-    """Write what can be read of a damaged data directory to a new one."""
+    """Save what can be read of a damaged data directory."""
     from connectome.stores import inspection
 
     with _held(directory, data) as held:
