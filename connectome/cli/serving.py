@@ -14,8 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import click
 
@@ -26,7 +27,7 @@ from connectome.config import Settings
 from connectome.errors import ConfigurationError, ConnectomeError
 
 if TYPE_CHECKING:
-    from flask import Flask
+    from _typeshed.wsgi import WSGIApplication
 
     from connectome.service import Service
     from connectome.web.serving import Run
@@ -35,6 +36,18 @@ _log = logging.getLogger(__name__)
 
 # A greeting of more collections would scroll away what stands above them.
 _GREETED: Final = 10
+
+
+class _Site(NamedTuple):
+    """
+    What is served.
+
+    login: makes the path of a link to the console, which signs in once; None where that is off.
+    """
+
+    app: WSGIApplication
+    service: Service
+    login: Callable[[], str | None]
 
 
 def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
@@ -92,14 +105,14 @@ def _serve_here(settings: Settings, bound: socket.socket, run: Run) -> None:
     from connectome.web import serving
 
     url = serving.url_of(settings.host, bound)
-    app, service = _opened(settings, url)
+    site = _opened(settings, url)
     try:
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda *_: sys.exit(0))
-        _say_ready(settings, url, app, service, pid=os.getpid())
-        run(app, bound, settings.threads)
+        _say_ready(settings, url, site, pid=os.getpid())
+        run(site.app, bound, settings.threads)
     finally:
-        service.close()
+        site.service.close()
         # Everything is kept: a second signal while Python takes itself apart changes nothing about that.
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_IGN)
@@ -111,14 +124,14 @@ def _serve_forked(settings: Settings, bound: socket.socket) -> NoReturn:
 
     url = serving.url_of(settings.host, bound)
 
-    def prepared(first: bool) -> tuple[Flask, Callable[[], None]]:
+    def prepared(first: bool) -> tuple[WSGIApplication, Callable[[], None]]:
         try:
-            app, service = _opened(settings, url)
+            site = _opened(settings, url)
             if first:
-                _say_ready(settings, url, app, service, pid=os.getppid())
+                _say_ready(settings, url, site, pid=os.getppid())
         except ConnectomeError as error:
             sys.exit(failed(error))
-        return app, service.close
+        return site.app, site.service.close
 
     forking.run(prepared, bound, workers=settings.workers, threads=settings.threads)
 
@@ -150,10 +163,10 @@ def _ready_file(name: str) -> Iterator[None]:
         remove()
 
 
-def _opened(settings: Settings, url: str) -> tuple[Flask, Service]:
+def _opened(settings: Settings, url: str) -> _Site:
     """The application over the store, which is filled where it is empty and an example is given."""
     from connectome.service import opened
-    from connectome.web import create_app
+    from connectome.web import console, create_app
 
     slow = threading.Timer(1.0, lambda: click.echo("Loading the documents …", err=True))
     slow.daemon = True
@@ -167,7 +180,8 @@ def _opened(settings: Settings, url: str) -> tuple[Flask, Service]:
     try:
         if settings.example and not service.collections():
             fill(service, Path(settings.example))
-        return create_app(settings, service), service
+        app = create_app(settings, service)
+        return _Site(app, service, partial(console.login_path, app))
     except BaseException:
         service.close()
         raise
@@ -182,22 +196,20 @@ def fill(service: Service, example: Path) -> None:
     service.create(id=example.stem, title=title, documents=documents)
 
 
-def _say_ready(settings: Settings, url: str, app: Flask, service: Service, *, pid: int) -> None:
+def _say_ready(settings: Settings, url: str, site: _Site, *, pid: int) -> None:
     """Tell people, programs and the browser that requests are answered now."""
-    from connectome.web import console
-
     public = settings.public_url or url
     if not settings.quiet:
-        _greet(service, settings, url, console.login_path(app))
+        _greet(site.service, settings, url, site.login())
     if settings.ready_file:
         temporary = f"{settings.ready_file}.tmp"
         try:
-            Path(temporary).write_text(json.dumps({"url": public, "pid": pid}) + "\n")
+            Path(temporary).write_text(json.dumps({"url": url, "pid": pid}) + "\n")
             os.replace(temporary, settings.ready_file)
         except OSError as error:
             raise ConfigurationError(f"ready_file {settings.ready_file} cannot be written: {error.strerror}") from None
     if settings.open:
-        login = console.login_path(app)
+        login = site.login()
         if not login:
             click.echo("there is nothing to open: the console is off", err=True)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -177,7 +178,8 @@ class TestReady:
                 process.send_signal(signal.SIGTERM)
             said = process.communicate(timeout=30)
 
-        assert ready == {"url": "http://localhost", "pid": process.pid}
+        assert ready == {"url": ready["url"], "pid": process.pid}
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", ready["url"])
         assert opened.startswith("http://localhost/login?token=")
         assert (process.returncode, said) == (0, (b"", b""))
         assert not file.exists()
