@@ -196,6 +196,24 @@ class TestReady:
 
         assert " DEBUG connectome.cli.serving: opened the embedded store in " in said
 
+    def test_the_greeting_stays_short_and_says_what_is_off(self, tmp_path):
+        """Of many collections the first ten are shown; without a console there is nothing to open."""
+        service = Service(open_store(tmp_path))
+        for number in range(12):
+            service.create(id=f"c{number}")
+        service.close()
+        command = [sys.executable, "-m", "connectome", "serve", tmp_path, "-p", "0", "--no-console", "--open"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            printed = "".join(iter(process.stdout.readline, "Ctrl+C stops it.\n"))
+            said = process.stderr.readline()
+            process.terminate()
+
+        assert "  console  off, as it was told to be\n" in printed
+        assert "\n  c9, 0 documents\n" in printed
+        assert "c10, " not in printed
+        assert "\n  and 2 collections more\n" in printed
+        assert said == "there is nothing to open: the console is off\n"
+
 
 def until(found):
     """What is found in the end."""
