@@ -170,7 +170,9 @@ class Stream:
 
     __slots__ = ("_after", "_before", "_between", "_texts")
 
-    def __init__(self, texts: Iterator[bytes], *, before: bytes = b"", between: bytes = b"", after: bytes = b"") -> None:
+    def __init__(
+        self, texts: Iterator[bytes], *, before: bytes = b"", between: bytes = b"", after: bytes = b""
+    ) -> None:
         self._texts = texts
         self._before, self._between, self._after = before, between, after
 
