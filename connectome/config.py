@@ -50,6 +50,9 @@ class Settings:
         "Web pages of which origins may call the operations: comma-separated origins, loopback for those on this "
         "machine, * for all.",
     )
+    compress_bytes: int = _setting(
+        4096, "Answers of this many bytes and more go out as gzip to clients that take it; 0 compresses none."
+    )
     # Of those that ``from_environ`` was given, where from.
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
 
@@ -108,6 +111,7 @@ _BOUNDS: Final[dict[str, range | tuple[str, ...]]] = {
     "cache_bytes": range(2**50),
     "max_body_bytes": range(1, 2**40),
     "max_time_seconds": range(1, 86401),
+    "compress_bytes": range(2**40),
 }
 
 

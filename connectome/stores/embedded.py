@@ -13,6 +13,7 @@ import copy
 import gc
 import json
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -146,6 +147,9 @@ class LiveTable(Table):
         )
         self._last = max(self._numbers.values(), default=0)
         self._seq, self._crc = (storage.state.seq, storage.state.prev) if storage else (0, 0)
+        # A power cut may take back what was published, and the journal count the same numbers again for other writes.
+        self._incarnation = secrets.token_hex(6)
+        self.version = f"{self._incarnation}-{self._seq}"
         self._buffer: list[_Waiting] = []
         # The last of those that are being written just now.
         self._flushed: _Waiting | None = None
@@ -312,6 +316,8 @@ class LiveTable(Table):
                         self._numbers[key] = number
                     if self._pending_numbers.get(key) == number:
                         self._pending_numbers.pop(key, None)
+        # After the rows: what is read under a version is what it names, or newer.
+        self.version = f"{self._incarnation}-{batch[-1].seq}"
         self.changed = datetime.now(UTC)
         for each in batch:
             each.done = True
@@ -412,6 +418,10 @@ class EmbeddedCollection:
     @property
     def changed(self) -> datetime | None:
         return self._table.changed
+
+    @property
+    def version(self) -> str:
+        return self._table.version
 
     def set_schema(self, schema: Schema | None, *, satisfied: bool = False) -> None:
         with self._table.writing():

@@ -16,6 +16,7 @@ from connectome.stores import open_store
 from connectome.web import admin, console, problems
 from connectome.web.activity import Activity
 from connectome.web.api import OPERATIONS, Api
+from connectome.web.compression import Compressed
 from connectome.web.cors import CrossOrigin
 from connectome.web.exchange import NEVER_KEPT, Answer
 from connectome.web.express import ExpressLane
@@ -89,6 +90,8 @@ def _assembled(settings: Settings, service: Service) -> Flask:
 
 def _layered(application: WSGIApplication, settings: Settings) -> WSGIApplication:
     """What stands around the application; what is off is not there."""
+    if settings.compress_bytes:
+        application = Compressed(application, settings.compress_bytes)
     if origins := settings.origins_allowed:
         application = CrossOrigin(application, origins)
     return application

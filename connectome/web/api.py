@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
@@ -24,6 +24,7 @@ from connectome.web import bodies, problems
 from connectome.web.activity import Activity
 from connectome.web.envelopes import BOOLEAN, COUNT, OBJECT, OBJECT_OR_ARRAY, Shape, array, envelope
 from connectome.web.exchange import Answer, Request
+from connectome.web.validators import entity_tag, is_known
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -55,16 +56,25 @@ class Operation:
         """The methods that HTTP has for it, by name."""
         return sorted({self.method, "OPTIONS"} | ({"HEAD"} if self.method == "GET" else set()))
 
-    def received(self, request: Request) -> Any:
+    def received(self, request: Request) -> bytes:
         """
-        The decoded body of a request.
+        The body of a request, where this operation has one.
 
         Raises:
-            InvalidRequest, InvalidJSON, BodyTooLarge: It is not what this operation takes.
+            BodyTooLarge: It is larger than the server reads.
+        """
+        return b"" if self.body is None else request.body()
+
+    def decoded(self, content: bytes) -> Any:
+        """
+        What the body of a request says.
+
+        Raises:
+            InvalidRequest, InvalidJSON: It is not what this operation takes.
         """
         if self.body is None:
             return None
-        body = bodies.received(request)
+        body = bodies.decoded(content)
         if not self.fits(body):
             bodies.require(self.body, body)
         return body
@@ -115,9 +125,16 @@ class Api:
                 answer = Answer(b"", "text/html; charset=utf-8", headers=(("Allow", ", ".join(declared.methods)),))
             else:
                 side = self._side(declared, request, credential, collection)
-                body = declared.received(request)
-                with deadline(self._max_time_seconds):
-                    answer = declared.function(side, body, request)
+                content = declared.received(request)
+                tag = entity_tag(side, request, content) if declared.role == "read" else None
+                if tag is not None and is_known(request, tag):
+                    answer = Answer(b"", "", 304, (("ETag", tag),))
+                else:
+                    body = declared.decoded(content)
+                    with deadline(self._max_time_seconds):
+                        answer = declared.function(side, body, request)
+                    if tag is not None:
+                        answer = replace(answer, headers=(*answer.headers, ("ETag", tag)))
         except Exception as error:
             answer = problems.of(error, request.method)
         # A name that nothing has is a stranger's, perhaps a credential in the wrong place.
@@ -130,7 +147,7 @@ class Api:
         )
         return answer
 
-    def _side(self, declared: Operation, request: Request, credential: str, collection: str) -> Reader | Writer:
+    def _side(self, declared: Operation, request: Request, credential: str, collection: str) -> Any:
         if credential == "-":
             credential = request.bearer("the path holds '-' in place of the credential")
         opened = self._service.reader if declared.role == "read" else self._service.writer

@@ -24,11 +24,20 @@ def received(request: Request, *, extended: bool = True) -> Any:
     The body of a request, decoded; not ``extended`` where it holds a JSON Schema.
 
     Raises:
-        InvalidRequest: It is empty.
-        InvalidJSON: It is not strict JSON.
+        InvalidRequest, InvalidJSON: As ``decoded`` has it.
         BodyTooLarge: It is larger than the server reads.
     """
-    content = request.body()
+    return decoded(request.body(), extended=extended)
+
+
+def decoded(content: bytes, *, extended: bool = True) -> Any:
+    """
+    The value of a body.
+
+    Raises:
+        InvalidRequest: It is empty.
+        InvalidJSON: It is not strict JSON.
+    """
     if not content:
         raise InvalidRequest("a JSON body was expected, and none came")
     return extjson.loads(content, extended=extended)
@@ -58,6 +67,7 @@ def documents(request: Request, collection: Reader, find: Find) -> Answer:
     if form == CSV:
         lines = (line.encode() for line in formats.write_csv(collection.find(find)))
         return Answer(_joined(lines, b"", b"", b""), f"{CSV}; charset=utf-8")
+    texts: Iterator[bytes]
     if form == CANONICAL:
         texts = (extjson.encode(document, mode="canonical") for document in collection.find(find))
     else:

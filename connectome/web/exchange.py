@@ -170,7 +170,9 @@ class Stream:
 
     __slots__ = ("_after", "_before", "_between", "_texts")
 
-    def __init__(self, texts: Iterator[bytes], *, before: bytes = b"", between: bytes = b"", after: bytes = b"") -> None:
+    def __init__(
+        self, texts: Iterator[bytes], *, before: bytes = b"", between: bytes = b"", after: bytes = b""
+    ) -> None:
         self._texts = texts
         self._before, self._between, self._after = before, between, after
 
@@ -207,12 +209,18 @@ class Answer:
     @property
     def all_headers(self) -> list[tuple[str, str]]:
         """Everything that stands above the body."""
-        if self.status == 304:
+        if self.status == 304:  # nothing is said of a body that the client has
             return [*self.headers, *NEVER_KEPT]
-        if isinstance(self.body, Stream):
-            return [("Content-Type", self.content_type), *self.headers, *NEVER_KEPT]
-        body_headers = (("Content-Type", self.content_type), ("Content-Length", str(len(self.body))))
+        length = self.length
+        body_headers = [("Content-Type", self.content_type)]
+        if length is not None:
+            body_headers.append(("Content-Length", str(length)))
         return [*body_headers, *self.headers, *NEVER_KEPT]
+
+    @property
+    def length(self) -> int | None:
+        """The bytes of the body; None where that is known only once it is sent."""
+        return None if isinstance(self.body, Stream) else len(self.body)
 
     @property
     def pieces(self) -> Iterable[bytes]:

@@ -102,7 +102,7 @@ class _Problem(ErrorTask):
         refusal = problems.refusal(error.code, error.reason, str(error.body))
         self.status, self.response_headers = refusal.status_line, refusal.all_headers
         self.set_close_on_finish()
-        self.content_length = len(refusal.body)
+        self.content_length = refusal.length
         for piece in refusal.pieces:
             self.write(piece)
 
