@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
@@ -134,7 +134,8 @@ class Api:
                     with deadline(self._max_time_seconds):
                         answer = declared.function(side, body, request)
                     if tag is not None:
-                        answer = replace(answer, headers=(*answer.headers, ("ETag", tag)))
+                        headers = (*answer.headers, ("ETag", tag))
+                        answer = Answer(answer.body, answer.content_type, answer.status, headers)
         except Exception as error:
             answer = problems.of(error, request.method)
         # A name that nothing has is a stranger's, perhaps a credential in the wrong place.

@@ -7,7 +7,6 @@ A tag is weak: the same documents are the same answer, compressed or not.
 from __future__ import annotations
 
 import re
-from hashlib import blake2b
 from typing import Final
 
 from connectome.stores import Reader
@@ -15,6 +14,8 @@ from connectome.web.exchange import Request
 
 # What answers otherwise each time.  JSON may write any letter of it as an escape.
 _VOLATILE: Final = re.compile(rb"\$\$(?:NOW|CLUSTER_TIME)|\$rand|\$sampleRate|\\u00[2-7]")
+
+_SIXTY_FOUR_BITS: Final = 2**64 - 1
 
 
 def entity_tag(reader: Reader, request: Request, body: bytes) -> str | None:
@@ -27,9 +28,9 @@ def entity_tag(reader: Reader, request: Request, body: bytes) -> str | None:
     environ = request.environ
     if version is None or environ.get("QUERY_STRING") or _VOLATILE.search(body):
         return None
-    # An Accept cannot hold the line feed that parts the two.
-    question = blake2b(environ.get("HTTP_ACCEPT", "").encode() + b"\n" + body, digest_size=9)
-    return f'W/"{version}-{question.hexdigest()}"'
+    # Python's hash, with the key of this process, as the version is of this process: 0.2 µs; blake2b: 1.5.
+    question = hash((environ.get("HTTP_ACCEPT"), body)) & _SIXTY_FOUR_BITS
+    return f'W/"{version}-{question:x}"'
 
 
 def is_known(request: Request, tag: str) -> bool:
