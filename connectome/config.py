@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from connectome.errors import ConfigurationError
-from connectome.network import Origins
+from connectome.network import Origins, Proxies, Rate
 
 Origin = Literal["default", "environment", "argument"]
 
@@ -53,6 +53,17 @@ class Settings:
     compress_bytes: int = _setting(
         4096, "Answers of this many bytes and more go out as gzip to clients that take it; 0 compresses none."
     )
+    rate_limit: str = _setting(
+        "", "How often each credential may ask, such as 50/s; as many may come at once. Empty for no limit."
+    )
+    failure_limit: str = _setting(
+        "10/min",
+        "How many wrong credentials may come from an address; by default this machine's own are not counted. Empty for "
+        "no limit.",
+    )
+    trusted_proxy: str = _setting(
+        "", "The addresses or networks of proxies whose X-Forwarded-… or Forwarded headers are believed."
+    )
     # Of those that ``from_environ`` was given, where from.
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
 
@@ -61,7 +72,7 @@ class Settings:
             if getattr(self, name) not in bounds:
                 expected = f"from {bounds[0]} to {bounds[-1]}" if isinstance(bounds, range) else " or ".join(bounds)
                 raise ConfigurationError(f"{name} is {expected}, not {getattr(self, name)}")
-        _ = self.origins_allowed
+        _ = self.origins_allowed, self.request_rate, self.failure_rate, self.proxies
 
     def origin(self, name: str) -> Origin:
         """Where the value of a setting comes from."""
@@ -72,6 +83,21 @@ class Settings:
     def origins_allowed(self) -> Origins:
         """The origins of ``cors``."""
         return Origins.read(self.cors)
+
+    @property
+    def request_rate(self) -> Rate | None:
+        """The rate of ``rate_limit``."""
+        return Rate.read("rate_limit", self.rate_limit)
+
+    @property
+    def failure_rate(self) -> Rate | None:
+        """The rate of ``failure_limit``."""
+        return Rate.read("failure_limit", self.failure_limit)
+
+    @property
+    def proxies(self) -> Proxies:
+        """The addresses of ``trusted_proxy``."""
+        return Proxies.read(self.trusted_proxy)
 
     @property
     def embedded(self) -> dict[str, Any]:

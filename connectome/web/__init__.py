@@ -20,6 +20,8 @@ from connectome.web.compression import Compressed
 from connectome.web.cors import CrossOrigin
 from connectome.web.exchange import NEVER_KEPT, Answer
 from connectome.web.express import ExpressLane
+from connectome.web.limits import FailedCredentials, RequestRate
+from connectome.web.proxies import Forwarded
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -75,7 +77,13 @@ def _assembled(settings: Settings, service: Service) -> Flask:
     console.register(app, settings)
     app.after_request(_never_kept)
 
-    api = Api(service, activity, max_body_bytes=settings.max_body_bytes, max_time_seconds=settings.max_time_seconds)
+    api = Api(
+        service,
+        activity,
+        max_body_bytes=settings.max_body_bytes,
+        max_time_seconds=settings.max_time_seconds,
+        rate=RequestRate(settings.request_rate) if settings.request_rate else None,
+    )
     for each in OPERATIONS.values():
         app.add_url_rule(
             f"/collection/{each.name}/<credential>/<collection>",
@@ -90,10 +98,15 @@ def _assembled(settings: Settings, service: Service) -> Flask:
 
 def _layered(application: WSGIApplication, settings: Settings) -> WSGIApplication:
     """What stands around the application; what is off is not there."""
+    if rate := settings.failure_rate:
+        spares_loopback = settings.origin("failure_limit") == "default"
+        application = FailedCredentials(application, rate, spares_loopback=spares_loopback)
     if settings.compress_bytes:
         application = Compressed(application, settings.compress_bytes)
     if origins := settings.origins_allowed:
         application = CrossOrigin(application, origins)
+    if settings.trusted_proxy:
+        application = Forwarded(application, settings.proxies)
     return application
 
 

@@ -24,6 +24,7 @@ from connectome.web import bodies, problems
 from connectome.web.activity import Activity
 from connectome.web.envelopes import BOOLEAN, COUNT, OBJECT, OBJECT_OR_ARRAY, Shape, array, envelope
 from connectome.web.exchange import Answer, Request
+from connectome.web.limits import RequestRate
 from connectome.web.validators import entity_tag, is_known
 
 if TYPE_CHECKING:
@@ -106,25 +107,40 @@ class Api:
     Args:
         activity: what is told of every answer.
         max_time_seconds: How long an operation may match, sort and compute.
+        rate: How often each credential may ask; None where it may as it likes.
     """
 
-    def __init__(self, service: Service, activity: Activity, *, max_body_bytes: int, max_time_seconds: float) -> None:
+    def __init__(
+        self,
+        service: Service,
+        activity: Activity,
+        *,
+        max_body_bytes: int,
+        max_time_seconds: float,
+        rate: RequestRate | None = None,
+    ) -> None:
         self._service = service
         self._activity = activity
         self._max_body_bytes = max_body_bytes
         self._max_time_seconds = max_time_seconds
+        self._rate = rate
 
     def __call__(self, environ: WSGIEnvironment, operation: str, credential: str, collection: str) -> Answer:
         """The answer to a request for these parts of its path; whatever goes wrong is one too."""
         started = time.perf_counter()
         request = Request(environ, self._max_body_bytes)
         body = None
+        standing: tuple[tuple[str, str], ...] = ()
         try:
             declared = _declared(operation, request.method)
             if request.method == "OPTIONS":
                 answer = Answer(b"", "text/html; charset=utf-8", headers=(("Allow", ", ".join(declared.methods)),))
             else:
-                side = self._side(declared, request, credential, collection)
+                if credential == "-":
+                    credential = request.bearer("the path holds '-' in place of the credential")
+                side = self._side(declared, credential, collection)
+                if self._rate:
+                    standing = self._rate.take((collection, credential))
                 content = declared.received(request)
                 tag = entity_tag(side, request, content) if declared.role == "read" else None
                 if tag is not None and is_known(request, tag):
@@ -134,10 +150,11 @@ class Api:
                     with deadline(self._max_time_seconds):
                         answer = declared.function(side, body, request)
                     if tag is not None:
-                        headers = (*answer.headers, ("ETag", tag))
-                        answer = Answer(answer.body, answer.content_type, answer.status, headers)
+                        answer = answer.saying(("ETag", tag))
         except Exception as error:
             answer = problems.of(error, request.method)
+        if standing:
+            answer = answer.saying(*standing)
         # A name that nothing has is a stranger's, perhaps a credential in the wrong place.
         self._activity.record(
             operation if operation in OPERATIONS else "",
@@ -148,9 +165,7 @@ class Api:
         )
         return answer
 
-    def _side(self, declared: Operation, request: Request, credential: str, collection: str) -> Any:
-        if credential == "-":
-            credential = request.bearer("the path holds '-' in place of the credential")
+    def _side(self, declared: Operation, credential: str, collection: str) -> Any:
         opened = self._service.reader if declared.role == "read" else self._service.writer
         return opened(credential, collection)
 
