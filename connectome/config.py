@@ -64,6 +64,22 @@ class Settings:
     trusted_proxy: str = _setting(
         "", "The addresses or networks of proxies whose X-Forwarded-… or Forwarded headers are believed."
     )
+    max_document_bytes: int = _setting(
+        16 * 1024 * 1024, "The largest document that is kept, as JSON; a larger one is 400 BSONObjectTooLarge."
+    )
+    max_query_terms: int = _setting(
+        5000, "How many names and elements a filter, projection, sort or update may have; more are 400 TooManyTerms."
+    )
+    max_in_values: int = _setting(100_000, "How many values $in and $nin may have; more are 400 TooManyValues.")
+    max_result_documents: int = _setting(
+        0, "How many documents an answer may have; more are 400 ResultTooLarge, 0 is no limit."
+    )
+    max_result_bytes: int = _setting(
+        0, "How large an answer may be; a larger one is 400 ResultTooLarge, 0 is no limit."
+    )
+    max_connections: int = _setting(1000, "How many connections are open at the same time; others wait.")
+    max_header_bytes: int = _setting(65536, "The largest head of a request; a larger one is refused.")
+    idle_seconds: int = _setting(60, "After this long without a byte a connection is closed; see docs/limits.md.")
     # Of those that ``from_environ`` was given, where from.
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
 
@@ -102,7 +118,7 @@ class Settings:
     @property
     def embedded(self) -> dict[str, Any]:
         """What the embedded store is told."""
-        names = ("durability", "checkpoint_writes", "checkpoint_bytes", "cache_bytes")
+        names = ("durability", "checkpoint_writes", "checkpoint_bytes", "cache_bytes", "max_document_bytes")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
@@ -138,6 +154,14 @@ _BOUNDS: Final[dict[str, range | tuple[str, ...]]] = {
     "max_body_bytes": range(1, 2**40),
     "max_time_seconds": range(1, 86401),
     "compress_bytes": range(2**40),
+    "max_document_bytes": range(1, 2**40),
+    "max_query_terms": range(1, 2**40),
+    "max_in_values": range(1, 2**40),
+    "max_result_documents": range(2**40),
+    "max_result_bytes": range(2**40),
+    "max_connections": range(1, 2**20),
+    "max_header_bytes": range(8192, 2**24 + 1),
+    "idle_seconds": range(1, 86401),
 }
 
 

@@ -119,6 +119,7 @@ class LiveTable(Table):
         storage: The files; None where nothing is kept.
         too_long: Whether the journal has grown so long that it should be folded into its data file.
         checkpoint_soon: Has ``checkpoint`` called, by another thread.
+        max_document_bytes: A larger document, as it is stored, is refused.
 
     Raises:
         StoreFailed: The files hold what is no table of documents.
@@ -130,7 +131,9 @@ class LiveTable(Table):
         *,
         too_long: Callable[[JournaledStorage], bool],
         checkpoint_soon: Callable[[LiveTable], None],
+        max_document_bytes: int = 2**24,
     ) -> None:
+        self._max_document_bytes = max_document_bytes
         tables: Tables = storage.read() if storage else {}
         super().__init__(storage, "_default", cache_size=0)  # type: ignore[arg-type]  # without files there is none
         self._files = storage
@@ -234,17 +237,27 @@ class LiveTable(Table):
 
         Args:
             removed: The ``_id`` of each document to remove, by its number.
+
+        Raises:
+            InvalidRequest: ``BSONObjectTooLarge`` -- a document takes more than ``max_document_bytes``.
         """
-        self._seq += 1
         record = b""
-        texts: dict[int, bytes] = {}
+        texts = {number: extjson.encode(document, mode="stored") for number, document in put.items()}
+        for number, text in texts.items():
+            if len(text) > self._max_document_bytes:
+                raise InvalidRequest(
+                    f"a document may take {self._max_document_bytes} bytes of JSON, and that with the _id "
+                    f"{preview(put[number]['_id'])} would take {len(text)}",
+                    code="BSONObjectTooLarge",
+                    pointer=None,
+                )
+        self._seq += 1
         if self._files:
-            texts = {number: extjson.encode(document, mode="stored") for number, document in put.items()}
             record = line(self._seq, self._crc, self._files.durable, change(texts.items(), list(removed)))
             self._crc = int(record[:8], 16)
         numbers: dict[Any, int | None] = {index_key(identity): None for identity in removed.values()}
         numbers.update((index_key(document["_id"]), number) for number, document in put.items())
-        rows = self.pending.changed(put, list(removed), texts=texts if extjson.HAS_MSGSPEC else {})
+        rows = self.pending.changed(put, list(removed), texts=texts if self._files and extjson.HAS_MSGSPEC else {})
         waiting = _Waiting(rows, numbers, self._seq, record)
         self.pending = waiting.rows
         with self._publishing:
@@ -675,6 +688,7 @@ class EmbeddedStore:
         checkpoint_writes, checkpoint_bytes: A journal of more records than this, or of more bytes than this and than
             its data file, is folded into the file.
         cache_bytes: How much memory the columns, indexes and encoded documents of one collection may take.
+        max_document_bytes: A larger document, as JSON, is refused.
         disk: The file system.
 
     Raises:
@@ -692,6 +706,7 @@ class EmbeddedStore:
         checkpoint_writes: int = 100_000,
         checkpoint_bytes: int = 2**20,
         cache_bytes: int = 2**28,
+        max_document_bytes: int = 2**24,
         disk: Files | None = None,
     ) -> None:
         self._directory = directory
@@ -699,6 +714,7 @@ class EmbeddedStore:
         self._checkpoint_writes = checkpoint_writes
         self._checkpoint_bytes = checkpoint_bytes
         self._cache_bytes = cache_bytes
+        self._max_document_bytes = max_document_bytes
         self._disk = disk or Disk()
         self._tables: dict[str, LiveTable] = {}
         with files.disk_errors(f"making the data directory {directory}"):
@@ -735,7 +751,12 @@ class EmbeddedStore:
             with _collector_at_rest():
                 storage = JournaledStorage(self._files_of(name), new=new, durability=self._durability)
         with _collector_at_rest():
-            table = LiveTable(storage, too_long=self._is_too_long, checkpoint_soon=self._checkpoint_soon)
+            table = LiveTable(
+                storage,
+                too_long=self._is_too_long,
+                checkpoint_soon=self._checkpoint_soon,
+                max_document_bytes=self._max_document_bytes,
+            )
         self._tables[name] = table
         return EmbeddedCollection(table, schema, cache_bytes=self._cache_bytes)
 

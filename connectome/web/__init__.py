@@ -20,7 +20,7 @@ from connectome.web.compression import Compressed
 from connectome.web.cors import CrossOrigin
 from connectome.web.exchange import NEVER_KEPT, Answer
 from connectome.web.express import ExpressLane
-from connectome.web.limits import FailedCredentials, RequestRate
+from connectome.web.limits import FailedCredentials
 from connectome.web.proxies import Forwarded
 
 if TYPE_CHECKING:
@@ -77,13 +77,7 @@ def _assembled(settings: Settings, service: Service) -> Flask:
     console.register(app, settings)
     app.after_request(_never_kept)
 
-    api = Api(
-        service,
-        activity,
-        max_body_bytes=settings.max_body_bytes,
-        max_time_seconds=settings.max_time_seconds,
-        rate=RequestRate(settings.request_rate) if settings.request_rate else None,
-    )
+    api = Api(service, activity, settings)
     for each in OPERATIONS.values():
         app.add_url_rule(
             f"/collection/{each.name}/<credential>/<collection>",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
+from connectome.config import Settings
 from connectome.errors import InvalidRequest, NoMatch, QueryError, UpdateError, at
 from connectome.query import Filter, Projection, Sort, Update, compile_array_filters
 from connectome.query.deadline import deadline
@@ -25,6 +26,7 @@ from connectome.web.activity import Activity
 from connectome.web.envelopes import BOOLEAN, COUNT, OBJECT, OBJECT_OR_ARRAY, Shape, array, envelope
 from connectome.web.exchange import Answer, Request
 from connectome.web.limits import RequestRate
+from connectome.web.sizes import Sizes
 from connectome.web.validators import entity_tag, is_known
 
 if TYPE_CHECKING:
@@ -106,29 +108,26 @@ class Api:
 
     Args:
         activity: what is told of every answer.
-        max_time_seconds: How long an operation may match, sort and compute.
-        rate: How often each credential may ask; None where it may as it likes.
+        settings: The limits are read of them.
     """
 
     def __init__(
         self,
         service: Service,
         activity: Activity,
-        *,
-        max_body_bytes: int,
-        max_time_seconds: float,
-        rate: RequestRate | None = None,
+        settings: Settings,
     ) -> None:
         self._service = service
         self._activity = activity
-        self._max_body_bytes = max_body_bytes
-        self._max_time_seconds = max_time_seconds
-        self._rate = rate
+        self._max_time_seconds = settings.max_time_seconds
+        self._bounds = settings.max_body_bytes, settings.max_result_documents, settings.max_result_bytes
+        self._sizes = Sizes(settings.max_query_terms, settings.max_in_values)
+        self._rate = RequestRate(settings.request_rate) if settings.request_rate else None
 
     def __call__(self, environ: WSGIEnvironment, operation: str, credential: str, collection: str) -> Answer:
         """The answer to a request for these parts of its path; whatever goes wrong is one too."""
         started = time.perf_counter()
-        request = Request(environ, self._max_body_bytes)
+        request = Request(environ, *self._bounds)
         body = None
         standing: tuple[tuple[str, str], ...] = ()
         try:
@@ -147,6 +146,7 @@ class Api:
                     answer = Answer(b"", "", 304, (("ETag", tag),))
                 else:
                     body = declared.decoded(content)
+                    self._sizes.check(operation, body, len(content))
                     with deadline(self._max_time_seconds):
                         answer = declared.function(side, body, request)
                     if tag is not None:

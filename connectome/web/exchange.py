@@ -40,10 +40,13 @@ class Request:
     What can be known of a request beside its path.
 
     max_body_bytes: a larger body is not read.
+    max_result_documents, max_result_bytes: a larger answer is refused; 0 where there is no such bound.
     """
 
     environ: WSGIEnvironment
     max_body_bytes: int
+    max_result_documents: int = 0
+    max_result_bytes: int = 0
 
     @property
     def method(self) -> str:
