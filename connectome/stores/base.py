@@ -163,6 +163,15 @@ class Reader(Protocol):
     def count(self, filter: Filter) -> int:
         """How many documents match."""
 
+    @property
+    def version(self) -> str | None:
+        """
+        A name for what can be read now: another one after each write, and never again for anything else, not after
+        a restart and not of another collection.  None where nobody can say.
+
+        What is read afterwards is that, or newer.
+        """
+
 
 class Writer(Protocol):
     """What a write credential yields.  Every call happens as a whole or not at all."""
@@ -241,7 +250,7 @@ class Barred:
     """A collection whose files are damaged, or cannot be had: it answers nothing but that, and takes nothing."""
 
     size = 0
-    changed = None
+    changed = version = None
 
     def __init__(self, error: StoreError) -> None:
         self._error = error
