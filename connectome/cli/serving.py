@@ -42,7 +42,7 @@ def serve(data: Path | None, example: Path | None, **options: Any) -> None:
     from connectome.web import console, create_app, serving
 
     settings = Settings.from_environ(data=data, **options)
-    run = serving.chosen(settings.server)
+    run = serving.chosen(settings.server, settings)
     bound = serving.bind(settings.host, settings.port)
     url = serving.url_of(settings.host, bound)
     slow = threading.Timer(1.0, lambda: click.echo("Loading the documents …", err=True))
