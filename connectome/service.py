@@ -13,7 +13,7 @@ import logging
 import re
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -35,7 +35,19 @@ from connectome.errors import (
 from connectome.extjson import preview
 from connectome.query import Document, Filter
 from connectome.schemas import Schema
-from connectome.stores import Barred, Collection, Find, Index, Ledger, Reader, Store, Writer, index_path
+from connectome.stores import (
+    Barred,
+    Collection,
+    Find,
+    Index,
+    Ledger,
+    Loaded,
+    OnDuplicate,
+    Reader,
+    Store,
+    Writer,
+    index_path,
+)
 
 Role = Literal["read", "write"]
 ROLES: Final[tuple[Role, ...]] = ("read", "write")
@@ -215,7 +227,8 @@ class Service:
         title: str | None = None,
         schema: Any = None,
         credentials: dict[str, str] | None = None,
-        documents: Sequence[Document] = (),
+        documents: Iterable[Document] = (),
+        on_duplicate: OnDuplicate = "stop",
     ) -> dict[str, Any]:
         """
         Make a collection, with its first documents where there are any.
@@ -225,6 +238,8 @@ class Service:
             title: For people; the id where it is not given.
             schema: A JSON Schema that every document satisfies.
             credentials: ``read`` and ``write`` where the owner fixes them; made where not.
+            documents: They may be made one by one, as ``Collection.load`` takes them.
+            on_duplicate: What becomes of an ``_id`` that comes twice among them.
 
         Returns:
             Its description.
@@ -259,7 +274,7 @@ class Service:
                 )
             collection = self._store.collection(name, compiled, new=True)
             try:
-                collection.insert_many(documents)
+                collection.load(documents, on_duplicate=on_duplicate)
                 collection.sync()  # the catalog, which is synced, must not name what is not
             except ConnectomeError:
                 self._store.drop(name)
@@ -394,15 +409,17 @@ class Service:
             self._keep({**self._entries, collection: entry})
             entry.collection.pin(entry.pinned)
 
-    def import_documents(self, collection: str, documents: Sequence[Document]) -> int:
+    def import_documents(
+        self, collection: str, documents: Iterable[Document], *, on_duplicate: OnDuplicate = "stop"
+    ) -> Loaded:
         """
-        Add documents, all of them or none; how many there were.
+        Add documents, which may be made one by one, all of them or none; what became of them.
 
         Raises:
             NoSuchCollection: There is none of this name.
-            DuplicateKey, SchemaViolation: As ``Writer.insert_many``.
+            DuplicateKey, SchemaViolation: As ``Collection.load``.
         """
-        return len(self._entry(collection).collection.insert_many(documents))
+        return self._entry(collection).collection.load(documents, on_duplicate=on_duplicate)
 
     def empty(self, collection: str) -> int:
         """

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -54,8 +54,10 @@ from connectome.stores.base import (
     Find,
     Guard,
     Index,
+    Loaded,
     Modified,
     Modify,
+    OnDuplicate,
     identified,
 )
 from connectome.stores.files import Disk, Files
@@ -70,14 +72,17 @@ from connectome.stores.journal import (
     change,
     line,
 )
+from connectome.stores.loading import Staged
 from connectome.stores.questions import Selection, answer, demanded_identities, select
-from connectome.stores.rows import Rows
+from connectome.stores.rows import SEGMENT, Rows
 
 _log = logging.getLogger(__name__)
 
 # Documents by their numbers in the file.
 Numbered = dict[int, Document]
 
+# Of a key: nothing is pending.
+_PUBLISHED: Final[Any] = object()
 SYNC_SECONDS: Final = 1.0
 _BACKOFF_SECONDS: Final = 30.0
 # After so many questions it is looked at how much memory their columns and indexes take.
@@ -92,12 +97,14 @@ class _Waiting:
     rows: what there is after it.
     seq, line: the record, as it stands in the journal.
     numbers: by the key of each ``_id`` that it made or removed, the number of its document, or None.
+    whole: a new data file keeps it, and no record.
     """
 
     rows: Rows
     numbers: Mapping[Any, int | None]
     seq: int
     line: bytes
+    whole: bool = False
     done: bool = False
     error: StoreError | None = None
     # Each of those who wait for it holds one, and goes on when it is released.
@@ -114,6 +121,7 @@ class LiveTable(Table):
     Args:
         storage: The files; None where nothing is kept.
         too_long: Whether the journal has grown so long that it should be folded into its data file.
+        too_large: Whether so many bytes would make it so long, or are too many to be in memory twice.
         checkpoint_soon: Has ``checkpoint`` called, by another thread.
 
     Raises:
@@ -125,12 +133,14 @@ class LiveTable(Table):
         storage: JournaledStorage | None,
         *,
         too_long: Callable[[JournaledStorage], bool],
+        too_large: Callable[[JournaledStorage, int], bool],
         checkpoint_soon: Callable[[LiveTable], None],
     ) -> None:
         tables: Tables = storage.read() if storage else {}
         super().__init__(storage, "_default", cache_size=0)  # type: ignore[arg-type]  # without files there is none
         self._files = storage
         self._too_long = too_long
+        self._too_large = too_large
         self._checkpoint_soon = checkpoint_soon
         self.changed = storage.modified if storage else None
         # Tables that somebody else keeps in the same file stay in it.
@@ -205,7 +215,9 @@ class LiveTable(Table):
 
     def pending_number(self, key: Any) -> int | None:
         """The number of the pending document whose ``_id`` has this key; for whoever is ``writing``."""
-        return self._pending_numbers.get(key, self._numbers.get(key))
+        # What is pending first: between the two looks it may be published, and the other way round it would be missed.
+        number = self._pending_numbers.get(key, _PUBLISHED)
+        return self._numbers.get(key) if number is _PUBLISHED else number
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -238,12 +250,54 @@ class LiveTable(Table):
         numbers: dict[Any, int | None] = {index_key(identity): None for identity in removed.values()}
         numbers.update((index_key(document["_id"]), number) for number, document in put.items())
         rows = self.pending.changed(put, list(removed), texts=texts if extjson.HAS_MSGSPEC else {})
-        waiting = _Waiting(rows, numbers, self._seq, record)
+        return self._pend(_Waiting(rows, numbers, self._seq, record))
+
+    def _pend(self, waiting: _Waiting) -> _Waiting:
         self.pending = waiting.rows
         with self._publishing:
-            self._pending_numbers.update(numbers)
+            self._pending_numbers.update(waiting.numbers)
         self._buffer.append(waiting)
         return waiting
+
+    def keeps_whole(self, staged: Staged) -> bool:
+        """Whether a new data file is the better way to keep documents: else they are a record in the journal."""
+        return self._files is None or self._too_large(self._files, staged.bytes)
+
+    @contextmanager
+    def rewriting(self) -> Iterator[None]:
+        """``load`` whole and ``keep`` that, while no checkpoint writes another data file."""
+        with self._checkpointing:
+            yield
+
+    def load(self, staged: Staged, replaced: Mapping[int, int], *, whole: bool) -> _Waiting | None:
+        """
+        Put staged documents, and those that replace others, as one change that is pending until it is kept.
+
+        Args:
+            replaced: The number of each document that is replaced → the place of the one that replaces it.
+            whole: A new data file shall keep them, and ``rewriting`` goes on until it has.
+        """
+        if not staged.places and not replaced:
+            return self.latest
+        first = self._last + 1
+        if not whole:
+            put = {number: staged.document(place) for number, place in replaced.items()}
+            return self.change({**put, **self.numbered(map(staged.document, staged.places.values()))})
+        rows = self.pending
+        # Neighbours are in the same segments, which are copied for each chunk.
+        ordered = sorted(replaced.items())
+        for start in range(0, len(ordered), SEGMENT):
+            put = {number: staged.document(place) for number, place in ordered[start : start + SEGMENT]}
+            texts = {number: staged.kept[place] for number, place in ordered[start : start + SEGMENT]}
+            rows = rows.changed(put, texts=texts if extjson.HAS_MSGSPEC else {})
+        fresh = [staged.kept[place] for place in staged.places.values()]
+        self._last += len(fresh)
+        rows = rows.followed_by(first, fresh, as_texts=extjson.HAS_MSGSPEC)
+        # The same dict, which is as large as it has to be.
+        numbers = staged.places
+        for number, key in enumerate(numbers, first):
+            numbers[key] = number
+        return self._pend(_Waiting(rows, numbers, self._seq, b"", whole=True))
 
     def keep(self, waiting: _Waiting | None) -> None:
         """
@@ -254,18 +308,20 @@ class LiveTable(Table):
         """
         if waiting is None:
             return
-        turn = threading.Lock()
-        with self._queueing:
-            leads = not self._led and not waiting.done
-            if leads:
-                self._led = True
-            elif not waiting.done:
-                turn.acquire()
-                waiting.turns.append(turn)
-        # Where somebody else leads: until it is kept, or until it is this thread's turn to lead.
-        with turn:
-            if leads or not waiting.done:
-                self._lead()
+        # Once is enough, but where a change that goes alone stands before this one.
+        while not waiting.done:
+            turn = threading.Lock()
+            with self._queueing:
+                leads = not self._led and not waiting.done
+                if leads:
+                    self._led = True
+                elif not waiting.done:
+                    turn.acquire()
+                    waiting.turns.append(turn)
+            # Where somebody else leads: until it is kept, or until it is this thread's turn to lead.
+            with turn:
+                if leads or not waiting.done:
+                    self._lead()
         if waiting.error:
             raise copy.copy(waiting.error)
         if self._files and self._too_long(self._files) and time.monotonic() >= self._not_before:
@@ -292,11 +348,15 @@ class LiveTable(Table):
     def _flush(self) -> Sequence[_Waiting]:
         """Write everything that waits, with one sync; what is kept, or given up, then."""
         with self._evaluating:
-            batch, self._buffer = self._buffer, []
+            # What a new data file keeps goes alone, after all that was evaluated before it.
+            before = next((place for place, each in enumerate(self._buffer) if each.whole), len(self._buffer))
+            batch, self._buffer = self._buffer[: before or 1], self._buffer[before or 1 :]
             self._flushed = batch[-1]
         try:
-            if self._files:
+            if self._files and before:
                 self._files.commit([each.line for each in batch], batch[-1].seq)
+            elif self._files:
+                self._files.commit_whole(self._content(batch[-1].rows))
         except StoreError as error:
             return self._give_up(batch, error)
         with self._publishing:
@@ -309,6 +369,9 @@ class LiveTable(Table):
                         self._numbers[key] = number
                     if self._pending_numbers.get(key) == number:
                         self._pending_numbers.pop(key, None)
+            if not self._pending_numbers:
+                # A dict from which everything was taken is still as large as it once had to be.
+                self._pending_numbers = {}
         self.changed = datetime.now(UTC)
         for each in batch:
             each.done = True
@@ -476,6 +539,17 @@ class EmbeddedCollection:
         self._table.keep(waiting)
         return [document["_id"] for document in admitted]
 
+    def load(self, documents: Iterable[Document], *, on_duplicate: OnDuplicate = "stop") -> Loaded:
+        staged = Staged(documents, on_duplicate, self._schema)
+        whole = self._table.keeps_whole(staged)
+        with self._table.rewriting() if whole else nullcontext():
+            with self._table.writing():
+                staged.require(self._schema)
+                replaced, loaded = staged.settle(self._table.pending_number)
+                waiting = self._table.load(staged, replaced, whole=whole)
+            self._table.keep(waiting)
+        return loaded
+
     def _admitted(self, placed: Sequence[tuple[tuple[int, ...], Document]]) -> list[Document]:
         """New documents as they will be kept, each given with its place in the request; or the first refusal."""
         admitted: list[Document] = []
@@ -642,6 +716,7 @@ class EmbeddedStore:
         checkpoint_writes, checkpoint_bytes: A journal of more records than this, or of more bytes than this and than
             its data file, is folded into the file.
         cache_bytes: How much memory the columns, indexes and encoded documents of one collection may take.
+        load_bytes: What is loaded and is longer than this is kept by a new data file, without a record in memory.
         disk: The file system.
 
     Raises:
@@ -659,8 +734,10 @@ class EmbeddedStore:
         checkpoint_writes: int = 100_000,
         checkpoint_bytes: int = 2**20,
         cache_bytes: int = 2**28,
+        load_bytes: int = 2**24,
         disk: Files | None = None,
     ) -> None:
+        self._load_bytes = load_bytes
         self._directory = directory
         self._durability = durability
         self._checkpoint_writes = checkpoint_writes
@@ -702,7 +779,12 @@ class EmbeddedStore:
             with _collector_at_rest():
                 storage = JournaledStorage(self._files_of(name), new=new, durability=self._durability)
         with _collector_at_rest():
-            table = LiveTable(storage, too_long=self._is_too_long, checkpoint_soon=self._checkpoint_soon)
+            table = LiveTable(
+                storage,
+                too_long=self._is_too_long,
+                too_large=self._is_too_large,
+                checkpoint_soon=self._checkpoint_soon,
+            )
         self._tables[name] = table
         return EmbeddedCollection(table, schema, cache_bytes=self._cache_bytes)
 
@@ -710,6 +792,9 @@ class EmbeddedStore:
         return storage.records >= self._checkpoint_writes or storage.journal_bytes > max(
             self._checkpoint_bytes, storage.file_bytes
         )
+
+    def _is_too_large(self, storage: JournaledStorage, size: int) -> bool:
+        return size > min(max(self._checkpoint_bytes, storage.file_bytes), self._load_bytes)
 
     def _checkpoint_soon(self, table: LiveTable) -> None:
         def checkpoint() -> None:

@@ -508,7 +508,7 @@ def import_(id: str) -> Response:
         given = importing.given()
         if given is None:
             raise InvalidRequest("expected documents, and none came: paste some, or choose a file", pointer=None)
-        count = site.service().import_documents(id, _documents_of(given))
+        count = site.service().import_documents(id, _documents_of(given)).inserted
     except SchemaViolation as error:
         return _import_page(id, 422, given, refused=error.failures)
     except (RequestError, DuplicateKey) as error:
