@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from itertools import chain
-from tempfile import SpooledTemporaryFile, TemporaryFile
+from tempfile import SpooledTemporaryFile, TemporaryFile, gettempdir
 from typing import Any, BinaryIO, Final, Literal, get_args
 
 from bson import Int64
 
 from connectome import extjson
-from connectome.errors import InvalidJSON, InvalidRequest, at
+from connectome.errors import InvalidJSON, InvalidRequest, StoreFailed, at
 from connectome.query import Document
 from connectome.splitting import Text
 from connectome.stores import Find, Reader
@@ -101,6 +101,9 @@ class Spooled:
 
     Args:
         documents: Whatever is raised while they are made leaves no file.
+
+    Raises:
+        StoreFailed: There is no room for the file.
     """
 
     def __init__(self, documents: Iterable[Document]) -> None:
@@ -109,11 +112,22 @@ class Spooled:
         try:
             for document in documents:
                 self.count += 1
-                self.size += self.file.write(extjson.encode(document, mode="stored") + b"\n")
-            self.file.flush()
+                self._keep(extjson.encode(document, mode="stored") + b"\n")
+            self._keep(b"")
         except BaseException:
             self.close()
             raise
+
+    def _keep(self, line: bytes) -> None:
+        try:
+            self.size += self.file.write(line)
+            if not line:
+                self.file.flush()
+        except OSError as error:
+            place = _roomy_directory() or gettempdir()
+            raise StoreFailed(
+                f"{error.strerror or error} while writing a temporary file in {place}; TMPDIR names another place"
+            ) from error
 
     def __iter__(self) -> Iterator[Document]:
         self.file.seek(0)

@@ -273,6 +273,10 @@ class RemoteCollection:
                 yield text.value()
             text.end()
 
+    def encoded(self, find: Find) -> Iterator[bytes]:
+        """As ``Reader.encoded``."""
+        return map(extjson.encode, self.find(find))
+
     def explain(self, find: Find) -> Explanation:
         """As ``Reader.explain``."""
         with self._service.answered(), self._ask(find, arguments="?explain=true") as response:

@@ -18,7 +18,7 @@ import click
 from connectome import extjson, relaxed
 from connectome.cli.administration import administration, data_option, plural
 from connectome.errors import InvalidJSON, InvalidRequest, RequestError
-from connectome.formats import write_csv
+from connectome.formats import write_documents
 from connectome.query import Document, Filter, Projection, Sort, Update, compile_array_filters
 from connectome.stores import Example, Explanation, Find, Guard, Modify
 
@@ -91,7 +91,7 @@ def find(
         elif count:
             click.echo(collection.explain(question).returned if skip or limit else collection.count(matching))
         else:
-            _show(collection.find(question), format or ("json" if as_json else None))
+            _show(collection, question, format or ("json" if as_json else None))
 
 
 def _show_explanation(explanation: Explanation, *, as_json: bool) -> None:
@@ -110,27 +110,15 @@ def _show_explanation(explanation: Explanation, *, as_json: bool) -> None:
             click.echo(f"{name:12}  {value}")
 
 
-def _show(documents: Iterator[Document], format: _Format | None) -> None:
+def _show(collection: Collection | RemoteCollection, question: Find, format: _Format | None) -> None:
     on_terminal = sys.stdout.isatty()
     format = format or ("table" if on_terminal else "ndjson")
     if format == "table":
-        _table(documents, shutil.get_terminal_size().columns if on_terminal else None)
-    elif format == "csv":
-        for line in write_csv(documents):
-            click.echo(line, nl=False)
-    elif format == "ndjson":
-        for document in documents:
-            click.echo(extjson.dumps(document))
-    else:
-        _array(documents, "canonical" if format == "ejson" else "relaxed")
-
-
-def _array(documents: Iterable[Document], mode: extjson.Mode) -> None:
-    opening = "[\n"
-    for document in documents:
-        click.echo(opening + extjson.dumps(document, mode=mode), nl=False)
-        opening = ",\n"
-    click.echo("[]" if opening == "[\n" else "\n]")
+        _table(collection.find(question), shutil.get_terminal_size().columns if on_terminal else None)
+        return
+    for piece in write_documents(collection, question, format):
+        sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
 
 
 def _table(documents: Iterator[Document], room: int | None) -> None:
