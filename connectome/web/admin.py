@@ -194,7 +194,8 @@ def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
         if len(gathered) >= PIECE_BYTES:
             yield bytes(gathered)
             gathered.clear()
-    yield bytes(gathered)
+    if gathered:  # to HTTP a piece of no bytes would be the end
+        yield bytes(gathered)
 
 
 @blueprint.get("/backup")

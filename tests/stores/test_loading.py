@@ -279,6 +279,23 @@ class TestAmongOthers:
         assert won.count(True) == 1
         assert found == [{"_id": n, "of": won.index(True)} for n in range(50)]
 
+    def test_an_id_that_is_published_between_two_looks_is_seen(self, birds):
+        """A writer looks for it among what is pending and what is published: it is in one of them at every moment."""
+        birds.insert_one({"_id": "owl"})
+        table = birds._table
+        number = table.pending_number("owl")
+
+        class Publishing(dict[Any, int]):
+            def get(self, key: Any, default: Any = None) -> Any:
+                found = super().get(key, default)
+                self[key] = number
+                table._pending_numbers.pop(key, None)
+                return found
+
+        table._numbers, table._pending_numbers = Publishing(), {"owl": number}
+
+        assert table.pending_number("owl") == number
+
 
 class TestMemory:
     @pytest.mark.skipif(not extjson.HAS_MSGSPEC, reason="without msgspec documents are kept decoded")
