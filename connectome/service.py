@@ -14,7 +14,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Collection as Sized
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -46,7 +46,20 @@ from connectome.errors import (
 from connectome.extjson import preview
 from connectome.query import Document, Filter
 from connectome.schemas import Schema
-from connectome.stores import Barred, Collection, Find, Index, Ledger, Reader, Store, Writer, index_path, open_store
+from connectome.stores import (
+    Barred,
+    Collection,
+    Find,
+    Index,
+    Ledger,
+    Loaded,
+    OnDuplicate,
+    Reader,
+    Store,
+    Writer,
+    index_path,
+    open_store,
+)
 from connectome.stores.readonly import read_only
 
 _log = logging.getLogger(__name__)
@@ -377,7 +390,8 @@ class Service:
         title: str | None = None,
         schema: Any = None,
         credentials: Mapping[str, Any] | None = None,
-        documents: Sequence[Document] = (),
+        documents: Iterable[Document] = (),
+        on_duplicate: OnDuplicate = "stop",
     ) -> dict[str, Any]:
         """
         Make a collection, with its first documents where there are any.
@@ -388,6 +402,8 @@ class Service:
             schema: A JSON Schema that every document satisfies.
             credentials: ``read`` and ``write`` where the owner fixes them; made where not.  Those of a backup come as
                 they were kept, with their names.
+            documents: They may be made one by one, as ``Collection.load`` takes them.
+            on_duplicate: What becomes of an ``_id`` that comes twice among them.
 
         Returns:
             Its description.
@@ -411,7 +427,7 @@ class Service:
         try:
             collection = self._store.collection(name, compiled, new=True)
             try:
-                collection.insert_many(documents)
+                collection.load(documents, on_duplicate=on_duplicate)
                 collection.sync()  # the catalog, which is synced, must not name what is not
             except ConnectomeError:
                 self._store.drop(name)
@@ -703,15 +719,17 @@ class Service:
         self._keep({**self._entries, collection: entry})
         entry.collection.pin(entry.pinned)
 
-    def import_documents(self, collection: str, documents: Sequence[Document]) -> int:
+    def import_documents(
+        self, collection: str, documents: Iterable[Document], *, on_duplicate: OnDuplicate = "stop"
+    ) -> Loaded:
         """
-        Add documents, all of them or none; how many there were.
+        Add documents, which may be made one by one, all of them or none; what became of them.
 
         Raises:
             NoSuchCollection: There is none of this name.
-            DuplicateKey, SchemaViolation: As ``Writer.insert_many``.
+            DuplicateKey, SchemaViolation: As ``Collection.load``.
         """
-        return len(self.collection(collection).insert_many(documents))
+        return self.collection(collection).load(documents, on_duplicate=on_duplicate)
 
     def empty(self, collection: str) -> int:
         """

@@ -757,7 +757,7 @@ class TestImport:
         """The endings there are stand in the line."""
         assert refused(connectome("import", "films", write("films.txt", "[]"), "--data", data)) == (
             2,
-            "films.txt does not end in .jsonl, .json, .ndjson, .csv: say --format",
+            "films.txt does not end in .json, .ndjson, .jsonl, .csv, .tsv, .ejson: say --format",
         )
 
     def test_types_are_found_out_and_may_be_said(self, place, id, write):

@@ -18,11 +18,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -56,8 +56,10 @@ from connectome.stores.base import (
     Find,
     Guard,
     Index,
+    Loaded,
     Modified,
     Modify,
+    OnDuplicate,
     identified,
 )
 from connectome.stores.files import Disk, Files
@@ -72,14 +74,17 @@ from connectome.stores.journal import (
     change,
     line,
 )
+from connectome.stores.loading import Staged, require_size
 from connectome.stores.questions import Selection, answer, demanded_identities, select
-from connectome.stores.rows import Rows
+from connectome.stores.rows import SEGMENT, Rows
 
 _log = logging.getLogger(__name__)
 
 # Documents by their numbers in the file.
 Numbered = dict[int, Document]
 
+# Of a key: nothing is pending.
+_PUBLISHED: Final[Any] = object()
 SYNC_SECONDS: Final = 1.0
 _BACKOFF_SECONDS: Final = 30.0
 # So many documents that may refuse a projection are kept, until it is known that all of them take it.
@@ -96,12 +101,14 @@ class _Waiting:
     rows: what there is after it.
     seq, line: the record, as it stands in the journal.
     numbers: by the key of each ``_id`` that it made or removed, the number of its document, or None.
+    whole: a new data file keeps it, and no record.
     """
 
     rows: Rows
     numbers: Mapping[Any, int | None]
     seq: int
     line: bytes
+    whole: bool = False
     done: bool = False
     error: StoreError | None = None
     # Each of those who wait for it holds one, and goes on when it is released.
@@ -118,6 +125,7 @@ class LiveTable(Table):
     Args:
         storage: The files; None where nothing is kept.
         too_long: Whether the journal has grown so long that it should be folded into its data file.
+        too_large: Whether so many bytes would make it so long, or are too many to be in memory twice.
         checkpoint_soon: Has ``checkpoint`` called, by another thread.
         max_document_bytes: A larger document, as it is stored, is refused.
 
@@ -130,14 +138,16 @@ class LiveTable(Table):
         storage: JournaledStorage | None,
         *,
         too_long: Callable[[JournaledStorage], bool],
+        too_large: Callable[[JournaledStorage, int], bool],
         checkpoint_soon: Callable[[LiveTable], None],
         max_document_bytes: int = 2**24,
     ) -> None:
-        self._max_document_bytes = max_document_bytes
+        self.max_document_bytes = max_document_bytes
         tables: Tables = storage.read() if storage else {}
         super().__init__(storage, "_default", cache_size=0)  # type: ignore[arg-type]  # without files there is none
         self._files = storage
         self._too_long = too_long
+        self._too_large = too_large
         self._checkpoint_soon = checkpoint_soon
         self.changed = storage.modified if storage else None
         # Tables that somebody else keeps in the same file stay in it.
@@ -150,9 +160,10 @@ class LiveTable(Table):
         )
         self._last = max(self._numbers.values(), default=0)
         self._seq, self._crc = (storage.state.seq, storage.state.prev) if storage else (0, 0)
-        # A power cut may take back what was published, and the journal count the same numbers again for other writes.
-        self._incarnation = secrets.token_hex(6)
-        self.version = f"{self._incarnation}-{self._seq}"
+        # A power cut may take back what was published: each opening counts versions of its own.
+        incarnation = secrets.token_hex(6)
+        self._versions = (f"{incarnation}-{each}" for each in count())
+        self.version = next(self._versions)
         self._buffer: list[_Waiting] = []
         # The last of those that are being written just now.
         self._flushed: _Waiting | None = None
@@ -215,7 +226,9 @@ class LiveTable(Table):
 
     def pending_number(self, key: Any) -> int | None:
         """The number of the pending document whose ``_id`` has this key; for whoever is ``writing``."""
-        return self._pending_numbers.get(key, self._numbers.get(key))
+        # What is pending first: between the two looks it may be published, and the other way round it would be missed.
+        number = self._pending_numbers.get(key, _PUBLISHED)
+        return self._numbers.get(key) if number is _PUBLISHED else number
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -244,13 +257,7 @@ class LiveTable(Table):
         record = b""
         texts = {number: extjson.encode(document, mode="stored") for number, document in put.items()}
         for number, text in texts.items():
-            if len(text) > self._max_document_bytes:
-                raise InvalidRequest(
-                    f"a document may take {self._max_document_bytes} bytes of JSON, and that with the _id "
-                    f"{preview(put[number]['_id'])} would take {len(text)}",
-                    code="BSONObjectTooLarge",
-                    pointer=None,
-                )
+            require_size(text, put[number], self.max_document_bytes)
         self._seq += 1
         if self._files:
             record = line(self._seq, self._crc, self._files.durable, change(texts.items(), list(removed)))
@@ -258,12 +265,54 @@ class LiveTable(Table):
         numbers: dict[Any, int | None] = {index_key(identity): None for identity in removed.values()}
         numbers.update((index_key(document["_id"]), number) for number, document in put.items())
         rows = self.pending.changed(put, list(removed), texts=texts if self._files and extjson.HAS_MSGSPEC else {})
-        waiting = _Waiting(rows, numbers, self._seq, record)
+        return self._pend(_Waiting(rows, numbers, self._seq, record))
+
+    def _pend(self, waiting: _Waiting) -> _Waiting:
         self.pending = waiting.rows
         with self._publishing:
-            self._pending_numbers.update(numbers)
+            self._pending_numbers.update(waiting.numbers)
         self._buffer.append(waiting)
         return waiting
+
+    def keeps_whole(self, staged: Staged) -> bool:
+        """Whether a new data file is the better way to keep documents: else they are a record in the journal."""
+        return self._files is None or self._too_large(self._files, staged.bytes)
+
+    @contextmanager
+    def rewriting(self) -> Iterator[None]:
+        """``load`` whole and ``keep`` that, while no checkpoint writes another data file."""
+        with self._checkpointing:
+            yield
+
+    def load(self, staged: Staged, replaced: Mapping[int, int], *, whole: bool) -> _Waiting | None:
+        """
+        Put staged documents, and those that replace others, as one change that is pending until it is kept.
+
+        Args:
+            replaced: The number of each document that is replaced → the place of the one that replaces it.
+            whole: A new data file shall keep them, and ``rewriting`` goes on until it has.
+        """
+        if not staged.places and not replaced:
+            return self.latest
+        first = self._last + 1
+        if not whole:
+            put = {number: staged.document(place) for number, place in replaced.items()}
+            return self.change({**put, **self.numbered(map(staged.document, staged.places.values()))})
+        rows = self.pending
+        # Neighbours are in the same segments, which are copied for each chunk.
+        ordered = sorted(replaced.items())
+        for start in range(0, len(ordered), SEGMENT):
+            put = {number: staged.document(place) for number, place in ordered[start : start + SEGMENT]}
+            texts = {number: staged.kept[place] for number, place in ordered[start : start + SEGMENT]}
+            rows = rows.changed(put, texts=texts if extjson.HAS_MSGSPEC else {})
+        fresh = [staged.kept[place] for place in staged.places.values()]
+        self._last += len(fresh)
+        rows = rows.followed_by(first, fresh, as_texts=extjson.HAS_MSGSPEC)
+        # The same dict, which is as large as it has to be.
+        numbers = staged.places
+        for number, key in enumerate(numbers, first):
+            numbers[key] = number
+        return self._pend(_Waiting(rows, numbers, self._seq, b"", whole=True))
 
     def keep(self, waiting: _Waiting | None) -> None:
         """
@@ -274,18 +323,20 @@ class LiveTable(Table):
         """
         if waiting is None:
             return
-        turn = threading.Lock()
-        with self._queueing:
-            leads = not self._led and not waiting.done
-            if leads:
-                self._led = True
-            elif not waiting.done:
-                turn.acquire()
-                waiting.turns.append(turn)
-        # Where somebody else leads: until it is kept, or until it is this thread's turn to lead.
-        with turn:
-            if leads or not waiting.done:
-                self._lead()
+        # Once is enough, but where a change that goes alone stands before this one.
+        while not waiting.done:
+            turn = threading.Lock()
+            with self._queueing:
+                leads = not self._led and not waiting.done
+                if leads:
+                    self._led = True
+                elif not waiting.done:
+                    turn.acquire()
+                    waiting.turns.append(turn)
+            # Where somebody else leads: until it is kept, or until it is this thread's turn to lead.
+            with turn:
+                if leads or not waiting.done:
+                    self._lead()
         if waiting.error:
             raise copy.copy(waiting.error)
         if self._files and self._too_long(self._files) and time.monotonic() >= self._not_before:
@@ -312,11 +363,15 @@ class LiveTable(Table):
     def _flush(self) -> Sequence[_Waiting]:
         """Write everything that waits, with one sync; what is kept, or given up, then."""
         with self._evaluating:
-            batch, self._buffer = self._buffer, []
+            # What a new data file keeps goes alone, after all that was evaluated before it.
+            before = next((place for place, each in enumerate(self._buffer) if each.whole), len(self._buffer))
+            batch, self._buffer = self._buffer[: before or 1], self._buffer[before or 1 :]
             self._flushed = batch[-1]
         try:
-            if self._files:
+            if self._files and before:
                 self._files.commit([each.line for each in batch], batch[-1].seq)
+            elif self._files:
+                self._files.commit_whole(self._content(batch[-1].rows))
         except StoreError as error:
             return self._give_up(batch, error)
         with self._publishing:
@@ -329,8 +384,11 @@ class LiveTable(Table):
                         self._numbers[key] = number
                     if self._pending_numbers.get(key) == number:
                         self._pending_numbers.pop(key, None)
+            if not self._pending_numbers:
+                # A dict from which everything was taken is still as large as it once had to be.
+                self._pending_numbers = {}
         # After the rows: what is read under a version is what it names, or newer.
-        self.version = f"{self._incarnation}-{batch[-1].seq}"
+        self.version = next(self._versions)
         self.changed = datetime.now(UTC)
         for each in batch:
             each.done = True
@@ -501,6 +559,17 @@ class EmbeddedCollection:
             waiting = self._table.change(self._table.numbered(admitted)) if admitted else self._table.latest
         self._table.keep(waiting)
         return [document["_id"] for document in admitted]
+
+    def load(self, documents: Iterable[Document], *, on_duplicate: OnDuplicate = "stop") -> Loaded:
+        staged = Staged(documents, on_duplicate, self._schema, self._table.max_document_bytes)
+        whole = self._table.keeps_whole(staged)
+        with self._table.rewriting() if whole else nullcontext():
+            with self._table.writing():
+                staged.require(self._schema)
+                replaced, loaded = staged.settle(self._table.pending_number)
+                waiting = self._table.load(staged, replaced, whole=whole)
+            self._table.keep(waiting)
+        return loaded
 
     def _admitted(self, placed: Sequence[tuple[tuple[int, ...], Document]]) -> list[Document]:
         """New documents as they will be kept, each given with its place in the request; or the first refusal."""
@@ -695,6 +764,7 @@ class EmbeddedStore:
             its data file, is folded into the file.
         cache_bytes: How much memory the columns, indexes and encoded documents of one collection may take.
         max_document_bytes: A larger document, as JSON, is refused.
+        load_bytes: What is loaded and is longer than this is kept by a new data file, without a record in memory.
         disk: The file system.
 
     Raises:
@@ -714,8 +784,10 @@ class EmbeddedStore:
         checkpoint_bytes: int = 2**20,
         cache_bytes: int = 2**28,
         max_document_bytes: int = 2**24,
+        load_bytes: int = 2**24,
         disk: Files | None = None,
     ) -> None:
+        self._load_bytes = load_bytes
         self._directory = directory
         self._durability = durability
         self._checkpoint_writes = checkpoint_writes
@@ -761,6 +833,7 @@ class EmbeddedStore:
             table = LiveTable(
                 storage,
                 too_long=self._is_too_long,
+                too_large=self._is_too_large,
                 checkpoint_soon=self._checkpoint_soon,
                 max_document_bytes=self._max_document_bytes,
             )
@@ -771,6 +844,9 @@ class EmbeddedStore:
         return storage.records >= self._checkpoint_writes or storage.journal_bytes > max(
             self._checkpoint_bytes, storage.file_bytes
         )
+
+    def _is_too_large(self, storage: JournaledStorage, size: int) -> bool:
+        return size > min(max(self._checkpoint_bytes, storage.file_bytes), self._load_bytes)
 
     def _checkpoint_soon(self, table: LiveTable) -> None:
         def checkpoint() -> None:
