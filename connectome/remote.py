@@ -140,7 +140,9 @@ class RemoteService:
         return RemoteCollection(self, described["id"], described["credentials"])
 
     def first_documents(self, collection: str, count: int) -> list[Document]:
-        """As ``Service.first_documents``."""
+        """As ``Service.first_documents``; none where the read credential is not known any more."""
+        if self.describe(collection)["credentials"]["read"] is None:
+            return []
         return list(self.collection(collection).find(Find(limit=count)))
 
     def indexes(self, collection: str) -> list[Index]:
@@ -434,9 +436,7 @@ class RemoteCollection:
         """
         credential = self._credentials[role]
         if credential is None:
-            raise Unauthorized(
-                f"the server does not know the {role} credential any more; on its own store it is not needed"
-            )
+            raise Unauthorized(f"the server keeps the {role} credential in a form that nobody can read")
         return credential
 
     def _write(self, method: str, operation: str, body: Any, guard: Guard = NO_GUARD) -> Any:
