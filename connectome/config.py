@@ -44,6 +44,7 @@ class Settings:
     max_body_bytes: int = _setting(16 * 1024 * 1024, "The largest request body that is read; larger ones are 413.")
     max_time_seconds: int = _setting(10, "How long a request may match and sort; one that takes longer is 400.")
     admin_token: str = _setting("", "The administrator's token; made and kept in the data directory where empty.")
+    cors: str = _setting("", "Origins whose pages may have answers: loopback, *, or a list such as https://a.example.")
     # Of those that ``from_environ`` was given, where from.
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
 

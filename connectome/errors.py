@@ -18,7 +18,8 @@ What can go wrong, in MongoDB's words.  No HTTP here: ``web.problems`` alone tur
     ├── Conflict
     │   ├── DuplicateKey          ``_id`` is taken
     │   ├── CollectionExists      the collection's id is taken
-    │   └── TooManyAffected       more documents would change than the request allows
+    │   ├── TooManyAffected       more documents would change than the request allows
+    │   └── VerificationFailed    a mock server was not asked what it should have been
     ├── BodyTooLarge              the request body is over the limit
     ├── SchemaViolation           documents fail the collection's JSON Schema
     ├── StoreError
@@ -159,6 +160,12 @@ class TooManyAffected(Conflict):
     """More documents would change than the request allows: nothing was changed."""
 
     default_code = "TooManyAffected"
+
+
+class VerificationFailed(Conflict):
+    """A mock server was not asked as often as was expected."""
+
+    default_code = "VerificationFailed"
 
 
 class BodyTooLarge(ConnectomeError):

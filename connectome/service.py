@@ -15,7 +15,6 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final, Literal
 
@@ -33,7 +32,7 @@ from connectome.errors import (
     at,
 )
 from connectome.extjson import preview
-from connectome.query import Document, Filter
+from connectome.query import Document, Filter, clock
 from connectome.schemas import Schema
 from connectome.stores import Barred, Collection, Find, Index, Ledger, Reader, Store, Writer, index_path
 
@@ -264,7 +263,7 @@ class Service:
             except ConnectomeError:
                 self._store.drop(name)
                 raise
-            created = datetime.now(UTC).isoformat(timespec="seconds")
+            created = clock.now().isoformat(timespec="seconds")
             entry = _Entry(name, name if title is None else title, created, keys, collection, compiled)
             try:
                 self._keep({**self._entries, name: entry})

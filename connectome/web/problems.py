@@ -40,6 +40,7 @@ STATUS: Final[dict[type[errors.ConnectomeError], tuple[int, str]]] = {
     errors.DuplicateKey: (409, "The _id is taken"),
     errors.CollectionExists: (409, "The collection's id is taken"),
     errors.TooManyAffected: (409, "More would change than is allowed"),
+    errors.VerificationFailed: (409, "The requests were not those that were expected"),
     errors.BodyTooLarge: (413, "The body is too large"),
     errors.SchemaViolation: (422, "The collection's schema is not satisfied"),
     errors.StoreError: (503, "The store has failed"),

@@ -114,9 +114,14 @@ class _Channel(HTTPChannel):
 def _with_waitress(app: WSGIApplication, bound: socket.socket, threads: int) -> None:
     # "Task queue depth is 1" is no news to anybody.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    server: Any = create_server(app, sockets=[bound], threads=threads, backlog=BACKLOG)
+    waitress_server(app, bound, threads).run()
+
+
+def waitress_server(app: WSGIApplication, bound: socket.socket, threads: int, **adjustments: Any) -> Any:
+    """A server of waitress that speaks problems like all else, and does not run yet."""
+    server: Any = create_server(app, sockets=[bound], threads=threads, backlog=BACKLOG, **adjustments)
     server.channel_class = _Channel
-    server.run()
+    return server
 
 
 def _with_granian(app: WSGIApplication, bound: socket.socket, threads: int) -> None:
