@@ -166,6 +166,8 @@ class SeedFile:
         self._format = _ENDINGS[path.suffix.lower()]
         self._shape: _Shape = "array"
         self._content = b""
+        # The file as a person wrote it.
+        self._layout = ""
         self._read: list[Planted] = []
 
     def read(self) -> list[Planted]:
@@ -186,6 +188,7 @@ class SeedFile:
             error.detail = f"{self.path}: {error.detail}"
             raise
         self._content, self._shape, self._read = content, shape, found
+        self._layout = content.decode(errors="replace") if self._format == "json" else ""
         return found
 
     def _collections(self, content: bytes) -> tuple[_Shape, list[Planted]]:
@@ -267,13 +270,13 @@ class SeedFile:
         return {name: each for name, each in said.items() if each not in (None, {})}
 
     def _restored(self, document: Document) -> Document:
-        if self._identity == "_id":
+        if self._identity == "_id" or "_id" not in document:
             return document
         return {self._identity: document["_id"], **{name: each for name, each in document.items() if name != "_id"}}
 
     def _laid_out(self, value: Any) -> bytes:
         """JSON with the indentation of the file, a document a line where it has that, and its last line feed."""
-        text = self._content.decode()
+        text = self._layout
         end = "\n" if text.endswith("\n") else ""
         if type(value) is list and re.match(r"\s*\[\s*\n\{.*\},?\n", text):
             lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in value)

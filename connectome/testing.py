@@ -215,18 +215,18 @@ def _over_http(url: str) -> _Send:
 def _decoded(status: int, content: bytes) -> Any:
     from connectome import extjson
 
-    value = extjson.loads(content) if content else None
+    value: Any = extjson.loads(content) if content else None
     if status >= 400:
         raise MockRefused(value)
     return value
 
 
-def _mock(planted: Sequence[Any]) -> Any:
+def _mock(planted: Sequence[Any], host: str) -> Any:
     from connectome.config import Settings
     from connectome.web.mocking import Mock
     from connectome.web.mocking.workspaces import Start
 
-    settings = Settings(port=0, cors="loopback", admin_token="admin", durability="memory")
+    settings = Settings(host=host, port=0, cors="loopback", admin_token="admin", durability="memory")
     return Mock(Start(planted, _CREDENTIALS), settings)
 
 
@@ -240,7 +240,7 @@ def connectome_url(request: pytest.FixtureRequest) -> Iterator[str]:
     from connectome.web.mocking.serving import Listening
 
     bound = serving.bind("127.0.0.1", 0)
-    listening = Listening(_mock([]), bound)
+    listening = Listening(_mock([], "127.0.0.1"), bound)
     listening.start()
     yield serving.url_of("127.0.0.1", bound)
     listening.close()
@@ -263,7 +263,8 @@ def connectome_app(request: pytest.FixtureRequest) -> MockApplication:
     """A mock server as a WSGI application, of this test's own."""
     from connectome.seeds import collections
 
-    return MockApplication(_mock(collections(_seed(request) or {})))
+    # Where nothing listens there is nobody to be kept out: a client may call the server as it likes.
+    return MockApplication(_mock(collections(_seed(request) or {}), "0.0.0.0"))
 
 
 def _workspace_name(request: pytest.FixtureRequest) -> str:
@@ -289,7 +290,8 @@ def _seed(request: pytest.FixtureRequest) -> dict[str, Any] | None:
         return None
     seed, identity = marker.args[0], marker.kwargs.get("id", "_id")
     if not isinstance(seed, (str, Path)):
-        return dict(seed)
+        # Python's dates and the like, as JSON has them.
+        return dict(extjson.to_json(seed))
     places = [request.path.parent / seed, request.config.rootpath / seed]
     file = next((each for each in places if each.is_file()), places[0])
     planted = SeedFile(file, identity=identity).read()

@@ -106,8 +106,13 @@ def mock(
     url = serving.url_of(settings.host, bound)
     ended = threading.Event()
     keepers = [threading.Thread(target=_keep, args=(mocked, beside, kept, save, watch, ended), name="connectome-files")]
+
+    def stop(*_: object) -> None:
+        mocked.close()  # before anybody waits for requests that end no other way
+        sys.exit(0)
+
     for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda *_: sys.exit(0))
+        signal.signal(each, stop)
     try:
         for keeper in keepers if save or watch else ():
             keeper.start()

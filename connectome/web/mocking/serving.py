@@ -35,10 +35,7 @@ class Listening:
 
     def run(self) -> None:
         """Serve until SystemExit or KeyboardInterrupt."""
-        try:
-            self._server.run()
-        finally:
-            self._mock.close()
+        self._server.run()
 
     def start(self) -> None:
         """Serve in a thread, until ``close``."""
