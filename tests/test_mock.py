@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -328,3 +331,52 @@ class TestFiles:
             ran = refused("--import", directory)
 
         assert (ran.exit_code, "is in use by process" in ran.stderr) == (3, True)
+
+
+PAGE = """<!doctype html><body><script>
+(async () => {
+  const said = [];
+  const call = async (path, options) => said.push(`${(await fetch("%s" + path, options)).status}`);
+  await call("/~page/-/mock/faults", {method: "POST", body: '{"status": 503, "times": 1}'});
+  await call("/~page/collection/read/read/posts");
+  await call("/collection/write/write/posts", {
+    method: "POST",
+    headers: {"Content-Type": "application/json", "Connectome-Workspace": "page"},
+    body: '{"_id": 3}',
+  });
+  await call("/~page/-/mock/workspaces/page", {method: "DELETE"});
+  document.body.textContent = said.join(" ");
+})().catch((error) => { document.body.textContent = `${error}`; });
+</script>"""
+
+
+class TestInABrowser:
+    @pytest.mark.parametrize(("host", "shown"), [("localhost", "201 503 201 204"), ("page.example", "Failed to fetch")])
+    def test_a_page_of_this_machine_may_and_no_other(self, shared, tmp_path, host, shown):
+        """A page of another loopback port uses operations and control API; one of another host gets no answer."""
+        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        if not chromium:
+            pytest.skip("there is no chromium on the path: apt-get install chromium")
+        (tmp_path / "index.html").write_text(PAGE % shared.url)
+
+        class Pages(http.server.SimpleHTTPRequestHandler):
+            def __init__(self, *arguments: Any) -> None:
+                super().__init__(*arguments, directory=str(tmp_path))
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages) as pages:
+            threading.Thread(target=pages.serve_forever, daemon=True).start()
+            url = f"http://{host}:{pages.server_port}/index.html"
+            options = ["--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP *.example 127.0.0.1"]
+            profile = f"--user-data-dir={tmp_path / 'profile'}"
+            ran = subprocess.run(
+                [chromium, *options, profile, "--virtual-time-budget=10000", "--dump-dom", url],
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+            pages.shutdown()
+
+        assert shown in ran.stdout, ran.stdout + ran.stderr
