@@ -186,10 +186,7 @@ class MockApplication(MockWorkspace):
         return self._app(environ, start_response)
 
     def _asked(self, method: str, path: str, body: Any) -> Any:
-        from werkzeug.test import Client
-
-        answer = Client(self._app).open(path, method=method, data=None if body is None else json.dumps(body))
-        return _decoded(answer.status_code, answer.data)
+        return _decoded(*self._app.asked(method, path, b"" if body is None else json.dumps(body).encode()))
 
 
 def _over_http(url: str) -> _Send:

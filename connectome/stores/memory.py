@@ -15,6 +15,7 @@ class MemoryStore:
     """
 
     name = "memory"
+    shared = False
 
     def __init__(self, *, cache_bytes: int = 2**28) -> None:
         self._cache_bytes = cache_bytes

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from connectome.web.mocking import Mock, control, faults
 from connectome.web.mocking.workspaces import MAX_WORKSPACES, Start, Workspaces
 
 SEED = {"posts": [{"_id": "1", "title": "a title"}, {"_id": "2", "title": "another title"}], "profile": {"name": "x"}}
+MANUAL = (Path(__file__).parents[2] / "docs/mock.md").read_text()
 KEYS = {"read": "read", "write": "write"}
 
 
@@ -513,6 +516,15 @@ class TestControl:
     def test_each_route_says_what_it_does(self):
         """Every route has a sentence, which the documentation is held to."""
         assert all(says.endswith(".") for says in control.described().values())
+
+    @pytest.mark.parametrize("route", control.described())
+    def test_each_route_is_documented(self, route):
+        """Every route stands in docs/mock.md."""
+        assert f"| `{route}` |" in MANUAL
+
+    def test_each_key_of_a_fault_is_documented(self):
+        """What a fault may say stands in docs/mock.md."""
+        assert all(re.search(rf'[`"]{name}[`"]', MANUAL) for name in faults.SCHEMA["properties"])
 
     def test_no_other_server_has_it(self, server):
         """``connectome serve`` knows no control API."""

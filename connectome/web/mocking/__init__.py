@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from waitress.channel import ClientDisconnected
+from werkzeug.test import Client
 from werkzeug.wsgi import get_content_length
 
 from connectome.config import Settings
@@ -56,6 +57,11 @@ class Mock:
     def close(self) -> None:
         """Let go of the clients that are kept waiting."""
         self._closing.set()
+
+    def asked(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        """Status and body of the answer to a request, without a socket."""
+        answer = Client(self).open(path, method=method, data=body)
+        return answer.status_code, answer.data
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
