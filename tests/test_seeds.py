@@ -5,26 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from mocks import DB
 
 from connectome.errors import ConfigurationError, InvalidJSON, InvalidRequest
 from connectome.seeds import Planted, SeedFile, collections
-
-# The example of json-server's README.
-DB = """{
-  "$schema": "./node_modules/json-server/schema.json",
-  "posts": [
-    { "id": "1", "title": "a title", "views": 100 },
-    { "id": "2", "title": "another title", "views": 200 }
-  ],
-  "comments": [
-    { "id": "1", "text": "a comment about post 1", "postId": "1" },
-    { "id": "2", "text": "another comment about post 1", "postId": "1" }
-  ],
-  "profile": {
-    "name": "typicode"
-  }
-}
-"""
 
 
 @pytest.fixture

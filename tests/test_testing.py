@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from tests.test_mock import MockProcess, mocking
-from tests.test_seeds import DB
+from mocks import DB, MockProcess, mocking
 
 pytest_plugins = ["pytester"]
 
@@ -31,6 +29,8 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     """Runs a test module by a pytest of its own, with the plugin; the numbers of its outcomes."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    # Whatever else is installed: what a test needs, it names.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def ran(source: str, *arguments: str, **outcomes: int) -> pytest.RunResult:
         pytester.makepyfile(source)
@@ -191,7 +191,7 @@ class TestPlugin:
                 assert [each.get("n") for each in connectome_server["posts"].documents] == [None, None, turn]
                 connectome_server.verify({"status": 201}, count=1)
             """,
-            *("-p", "xdist", "-n", "2", "--connectome-url", running.url),
+            *("-p", "xdist.plugin", "-n", "2", "--connectome-url", running.url),
             passed=12,
         )
         assert [each["name"] for each in running.send("GET", "/-/mock/workspaces").json()] == ["default"]

@@ -2,7 +2,7 @@
 A mock server on a port: waitress, in the foreground or in a thread.
 
 waitress alone: it sends what it is given when it is given it, cuts a connection whose answer is shorter than was
-announced, and says when a client has gone.
+announced, and says when a client has gone.  granian 2.8 leaves the connection of such an answer open.
 """
 
 from __future__ import annotations
