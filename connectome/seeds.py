@@ -21,33 +21,33 @@ from connectome.schemas import Schema
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TEXT: Final = {"type": "string"}
-# The fuller form of a seed: published, since editors complete what they have a schema of.
-SCHEMA: Final[dict[str, Any]] = {
-    "type": "object",
-    "properties": {
-        "$schema": _TEXT,
-        "collections": {
-            "type": "object",
-            "additionalProperties": {
+_FULLER: Final = Schema(
+    {
+        "type": "object",
+        "properties": {
+            "$schema": _TEXT,
+            "collections": {
                 "type": "object",
-                "properties": {
-                    "title": _TEXT,
-                    "schema": {"type": ["object", "boolean"]},
-                    "credentials": {
-                        "type": "object",
-                        "properties": {"read": _TEXT, "write": _TEXT},
-                        "additionalProperties": False,
+                "additionalProperties": {
+                    "type": "object",
+                    "properties": {
+                        "title": _TEXT,
+                        "schema": {"type": ["object", "boolean"]},
+                        "credentials": {
+                            "type": "object",
+                            "properties": {"read": _TEXT, "write": _TEXT},
+                            "additionalProperties": False,
+                        },
+                        "documents": {"type": "array", "items": {"type": "object"}},
                     },
-                    "documents": {"type": "array", "items": {"type": "object"}},
+                    "additionalProperties": False,
                 },
-                "additionalProperties": False,
             },
         },
-    },
-    "required": ["collections"],
-    "additionalProperties": False,
-}
-_FULLER: Final = Schema(SCHEMA)
+        "required": ["collections"],
+        "additionalProperties": False,
+    }
+)
 _ENDINGS: Final[dict[str, formats.Format]] = {".jsonl": "ndjson", **{f".{each}": each for each in formats.FORMATS}}
 
 # array: documents alone.  plain: collections by name.  fuller: collections by name, with what else is said of them.

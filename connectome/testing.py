@@ -51,7 +51,6 @@ class CollectionView:
     def __init__(self, workspace: MockWorkspace, id: str) -> None:
         self._workspace = workspace
         self.id = id
-        self.read_url = f"{workspace.url}/collection/read/{workspace.read_credential}/{id}"
 
     @property
     def documents(self) -> list[Any]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from mocks import DB
 
 from connectome.errors import ConfigurationError, InvalidJSON, InvalidRequest
+from connectome.query import Filter
 from connectome.seeds import Planted, SeedFile, collections
 
 
@@ -147,3 +150,17 @@ class TestWriting:
         with pytest.raises(ConfigurationError, match="changed by somebody else"):
             seed.write([Planted("birds", [{"n": 3}])])
         assert seed.path.read_text() == '{"n":2}\n'
+
+
+class TestManual:
+    def test_the_examples_are_seeds(self):
+        """The files that docs/mock.md shows are read as it says, and its filter for requests is one."""
+        page = (Path(__file__).parents[1] / "docs/mock.md").read_text()
+        plain, fuller, verify = map(json.loads, re.findall(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+
+        assert [each.id for each in collections(plain, identity="id")] == ["posts", "comments", "profile"]
+        assert plain == {name: each for name, each in json.loads(DB).items() if name != "$schema"}
+        assert [(each.id, each.title) for each in collections(fuller)] == [("movies", "Movies")]
+        assert Filter(verify["filter"]).matches(
+            {"operation": "write", "collection": "posts", "body": {"title": "abc"}, "status": 201}
+        )

@@ -105,7 +105,9 @@ def mock(
     bound = serving.bind(settings.host, settings.port)
     url = serving.url_of(settings.host, bound)
     ended = threading.Event()
-    keepers = [threading.Thread(target=_keep, args=(mocked, beside, kept, save, watch, ended), name="connectome-files")]
+    # How everything stands is looked at here: what is written before the thread runs counts, too.
+    state = _state(mocked.workspaces.default)
+    keeper = threading.Thread(target=_keep, args=(mocked, state, beside, kept, save, watch, ended))
 
     def stop(*_: object) -> None:
         mocked.close()  # before anybody waits for requests that end no other way
@@ -114,7 +116,7 @@ def mock(
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, stop)
     try:
-        for keeper in keepers if save or watch else ():
+        if save or watch:
             keeper.start()
         _greet(mocked.workspaces.default, settings, url, console.login_path(mocked.workspaces.default.app))
         Listening(mocked, bound).run()
@@ -122,7 +124,7 @@ def mock(
         ended.set()
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_IGN)
-        for keeper in keepers if save or watch else ():
+        if keeper.ident:
             keeper.join()
         if exported:
             _export(mocked.workspaces.default, exported)
@@ -236,11 +238,23 @@ def _export(workspace: Workspace, directory: Path) -> None:
 
 
 def _keep(
-    mock: Mock, beside: Sequence[Planted], files: Sequence[SeedFile], save: bool, watch: bool, ended: threading.Event
+    mock: Mock,
+    kept: Any,
+    beside: Sequence[Planted],
+    files: Sequence[SeedFile],
+    save: bool,
+    watch: bool,
+    ended: threading.Event,
 ) -> None:
-    """Look, until the end, whether documents changed that are to be saved, or a file that is to be read."""
+    """
+    Look, until the end, whether documents changed that are to be saved, or a file that is to be read.
+
+    Args:
+        kept: The ``_state`` that the files hold.
+    """
     workspace = mock.workspaces.default
-    kept, seen, complaint = _state(workspace), [_stamp(file.path) for file in files], ""
+    seen: list[tuple[int, int]] = []
+    complaint = ""
     while True:
         over = ended.wait(_LOOK_SECONDS)
         stamps = [_stamp(file.path) for file in files]

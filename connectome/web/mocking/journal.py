@@ -39,12 +39,10 @@ class Journal:
         with self._lock:
             return list(self._entries)
 
-    def clear(self) -> int:
-        """Forget all; how many there were."""
+    def clear(self) -> None:
+        """Forget all."""
         with self._lock:
-            count = len(self._entries)
             self._entries.clear()
-            return count
 
 
 def entry(
