@@ -14,6 +14,7 @@ What can go wrong, in MongoDB's words.  No HTTP here: ``web.problems`` alone tur
     │   └── Forbidden             the credential is good, for the other role
     ├── NotFound
     │   ├── NoSuchCollection      an administrator named a collection that is not there
+    │   ├── NoSuchCredential      or a credential that the collection does not have
     │   └── NoMatch               an update without upsert matched nothing
     ├── Conflict
     │   ├── DuplicateKey          ``_id`` is taken
@@ -21,13 +22,17 @@ What can go wrong, in MongoDB's words.  No HTTP here: ``web.problems`` alone tur
     │   ├── TooManyAffected       more documents would change than the request allows
     │   └── VerificationFailed    a mock server was not asked what it should have been
     ├── BodyTooLarge              the request body is over the limit
+    ├── ResultTooLarge            the answer is over the limit that the owner sets
+    ├── TooManyRequests           a credential asks too often, or an address is wrong too often
     ├── SchemaViolation           documents fail the collection's JSON Schema
     ├── StoreError
     │   ├── StoreLocked           another process holds the data directory
+    │   ├── LedgerChanged         another process saved a record since this one read it
     │   ├── StoreFailed           the disk refused, or holds what cannot be understood
     │   │   ├── OutcomeUnknown    the disk failed so late that the change may have been kept
     │   │   └── CollectionDamaged  the files of a collection are not what was written
-    │   └── NoSpace               the disk is full: nothing was changed
+    │   ├── NoSpace               the disk is full: nothing was changed
+    │   └── ReadOnly              the store was opened to be read alone
     ├── ConfigurationError        a setting cannot be what it was given
     └── AddressUnavailable        the address to serve on cannot be had
 
@@ -132,6 +137,12 @@ class NoSuchCollection(NotFound):
     default_code = "NamespaceNotFound"
 
 
+class NoSuchCredential(NotFound):
+    """An administrator named a credential that the collection does not have."""
+
+    default_code = "NoSuchCredential"
+
+
 class NoMatch(NotFound):
     """An update without upsert matched nothing."""
 
@@ -174,6 +185,28 @@ class BodyTooLarge(ConnectomeError):
     default_code = "BodyTooLarge"
 
 
+class ResultTooLarge(ConnectomeError):
+    """The answer is over the limit that the owner of the server sets: none of it is sent."""
+
+    default_code = "ResultTooLarge"
+
+
+class TooManyRequests(ConnectomeError):
+    """
+    A credential asks too often, or wrong ones come from an address too often.
+
+    Args:
+        retry_after_seconds: When it is worth another try.
+        headers: What else the answer says above its body.
+    """
+
+    default_code = "TooManyRequests"
+
+    def __init__(self, detail: str, *, retry_after_seconds: int, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(detail)
+        self.headers = (("Retry-After", str(retry_after_seconds)), *headers)
+
+
 @dataclass(frozen=True)
 class Failure:
     """One way in which one document fails its schema."""
@@ -212,6 +245,12 @@ class StoreLocked(StoreError):
     default_code = "StoreLocked"
 
 
+class LedgerChanged(StoreError):
+    """Another process saved a record since this one loaded or saved it last: nothing was saved."""
+
+    default_code = "LedgerChanged"
+
+
 class StoreFailed(StoreError):
     """The disk refused, or holds what cannot be understood."""
 
@@ -239,6 +278,12 @@ class NoSpace(StoreError):
     """The disk is full: nothing was changed."""
 
     default_code = "NoSpace"
+
+
+class ReadOnly(StoreError):
+    """The store was opened to be read alone: nothing was changed."""
+
+    default_code = "ReadOnly"
 
 
 class ConfigurationError(ConnectomeError):

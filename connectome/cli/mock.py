@@ -64,7 +64,6 @@ _LOOK_SECONDS: Final = 0.2
     help="Write a data directory at the end.",
 )
 @click.option("--cors", help="Origins whose pages may have answers.  [default: loopback; CONNECTOME_CORS]")
-@click.option("--admin-token", help="The administrator's token.  [default: admin; CONNECTOME_ADMIN_TOKEN]")
 def mock(
     files: tuple[Path, ...],
     identity: str,
@@ -87,7 +86,7 @@ def mock(
         raise ConfigurationError("there is nothing to serve: name a JSON, NDJSON or CSV file, or --import a directory")
     if not files and (save or watch):
         raise ConfigurationError("--save and --watch are about files, and none is named")
-    settings = _settings(**{name: options[name] for name in ("host", "port", "cors", "admin_token")})
+    settings = _settings(**{name: options[name] for name in ("host", "port", "cors")})
     if exported:
         _require_room(exported)
     wrong = faults.in_order(
@@ -136,7 +135,7 @@ def _settings(**options: Any) -> Settings:
     if given.origin("cors") == "default":
         options["cors"] = "loopback"
     if not given.admin_token:
-        from connectome.web.console.access import is_loopback
+        from connectome.network import is_loopback
 
         options["admin_token"] = _LOCAL_TOKEN if is_loopback(given.host) else "ca_" + secrets.token_urlsafe(24)
     return Settings.from_environ(**{**options, "durability": "memory"})

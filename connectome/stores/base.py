@@ -148,7 +148,12 @@ class Reader(Protocol):
     """What a read credential yields: no method here writes."""
 
     def find(self, find: Find) -> Iterator[Document]:
-        """The documents that the question asks for; they are shared and never to be changed."""
+        """
+        The documents that the question asks for; they are shared and never to be changed.
+
+        They are those of one moment, made one by one as they are taken.  What is wrong with the question is raised
+        before the first.
+        """
 
     def encoded(self, find: Find) -> Iterator[bytes]:
         """The same documents, each as relaxed Extended JSON in UTF-8: what ``extjson.dumps`` writes."""
@@ -158,6 +163,15 @@ class Reader(Protocol):
 
     def count(self, filter: Filter) -> int:
         """How many documents match."""
+
+    @property
+    def version(self) -> str | None:
+        """
+        A name for what can be read now: another one after each write, and never again for anything else, not after
+        a restart and not of another collection.  None where nobody can say.
+
+        What is read afterwards is that, or newer.
+        """
 
 
 class Writer(Protocol):
@@ -237,7 +251,7 @@ class Barred:
     """A collection whose files are damaged, or cannot be had: it answers nothing but that, and takes nothing."""
 
     size = 0
-    changed = None
+    changed = version = None
 
     def __init__(self, error: StoreError) -> None:
         self._error = error
@@ -263,13 +277,26 @@ class Ledger(Protocol):
         """What was saved last; empty at first."""
 
     def save(self, record: dict[str, Any]) -> None:
-        """Keep a record in place of the last one: wholly, or not at all."""
+        """
+        Keep a record in place of the last one: wholly, or not at all.
+
+        Raises:
+            LedgerChanged: Another process saved one since this ledger loaded or saved last.
+        """
+
+    def changed(self) -> bool:
+        """Whether another process saved a record since this ledger loaded or saved last."""
 
 
 class Store(Protocol):
-    """A place for collections."""
+    """
+    A place for collections.
+
+    shared: other processes may change it at the same time; what ``collection`` gives finds the documents by name.
+    """
 
     name: str
+    shared: bool
 
     def collection(self, name: str, schema: Schema | None, *, new: bool = False) -> Collection:
         """

@@ -8,11 +8,12 @@ from typing import Any, Final
 import flask
 from flask import Blueprint, Response, current_app
 
-from connectome import __version__, formats
-from connectome.errors import Unauthorized
+from connectome import __version__, extjson, formats
+from connectome.errors import NotFound, Unauthorized
 from connectome.schemas import Schema
-from connectome.service import Role, Service, same_secret
-from connectome.web import bodies
+from connectome.service import MAX_GRACE_SECONDS, ROLES, Service, same_secret
+from connectome.snapshots import Snapshots
+from connectome.web import bodies, console
 from connectome.web.exchange import NO_LIMIT, Answer, Request
 
 blueprint: Final = Blueprint("admin", __name__, url_prefix="/-/admin")
@@ -39,6 +40,21 @@ _CREATE: Final = Schema(
 )
 _CHANGE: Final = Schema(
     {"type": "object", "properties": {"title": _TEXT, "schema": _SCHEMA}, "additionalProperties": False}
+)
+_ADD_CREDENTIAL: Final = Schema(
+    {
+        "type": "object",
+        "properties": {"name": _TEXT, "role": {"enum": list(ROLES)}, "expires": {"type": ["string", "null"]}},
+        "required": ["name", "role"],
+        "additionalProperties": False,
+    }
+)
+_ROTATE: Final = Schema(
+    {
+        "type": "object",
+        "properties": {"grace": {"type": "number", "minimum": 0, "maximum": MAX_GRACE_SECONDS}},
+        "additionalProperties": False,
+    }
 )
 
 
@@ -100,10 +116,33 @@ def drop(collection: str) -> Response:
     return Response(status=204)
 
 
-@blueprint.post("/collections/<collection>/credentials/<any(read, write):role>")
-def rotate(collection: str, role: Role) -> Answer:
-    """Replace a credential; the old one stops at once."""
-    return _answer({role: _service().rotate(collection, role)})
+@blueprint.get("/collections/<collection>/credentials")
+def credentials(collection: str) -> Answer:
+    """List the credentials of a collection: name, role, when each was made, stops, and was used last."""
+    return _answer(_service().credentials(collection))
+
+
+@blueprint.post("/collections/<collection>/credentials")
+def add_credential(collection: str) -> Answer:
+    """Give a collection one more credential, with a name, and perhaps an end."""
+    _service().collection(collection)
+    return _answer(_service().add_credential(collection, **_received(_ADD_CREDENTIAL)), 201)
+
+
+@blueprint.post("/collections/<collection>/credentials/<name>")
+def rotate(collection: str, name: str) -> Answer:
+    """Replace a credential; the old one stops at once, or works beside the new one for ``grace`` seconds."""
+    content = _request().body()
+    given = extjson.loads(content, extended=False) if content else {}
+    bodies.require(_ROTATE, given)
+    return _answer({name: _service().rotate(collection, name, **given)})
+
+
+@blueprint.delete("/collections/<collection>/credentials/<name>")
+def revoke(collection: str, name: str) -> Response:
+    """Stop one of the credentials with a name, and forget it."""
+    _service().revoke(collection, name)
+    return Response(status=204)
 
 
 @blueprint.get("/collections/<collection>/indexes")
@@ -153,6 +192,44 @@ def backup() -> Response:
 def restore() -> Answer:
     """Make the collections of a backup anew: all of them, or none."""
     return _answer({"restored": _service().restore(_request(unlimited=True).body())}, 201)
+
+
+def _snapshots() -> Snapshots:
+    return Snapshots(_service(), current_app.extensions["connectome.settings"])
+
+
+@blueprint.get("/snapshots")
+def snapshots() -> Answer:
+    """List the snapshots, the oldest first."""
+    return _answer([asdict(each) for each in _snapshots().all()])
+
+
+@blueprint.route("/snapshots/<name>", methods=["POST", "PUT"])
+def take_snapshot(name: str) -> Answer:
+    """Take a snapshot of all collections; PUT takes it in place of the one that has the name."""
+    return _answer(asdict(_snapshots().take(name, again=flask.request.method == "PUT")), 201)
+
+
+@blueprint.delete("/snapshots/<name>")
+def remove_snapshot(name: str) -> Response:
+    """Remove a snapshot."""
+    _snapshots().remove(name)
+    return Response(status=204)
+
+
+@blueprint.post("/snapshots/<name>/restore")
+def restore_snapshot(name: str) -> Answer:
+    """Have the collections of a snapshot hold what they held; the snapshot ``undo`` keeps what they hold now."""
+    return _answer({"restored": _snapshots().restore(name)})
+
+
+@blueprint.post("/login")
+def login() -> Answer:
+    """A link that signs in to the console once, within fifteen minutes."""
+    path = console.login_path(current_app)
+    if path is None:
+        raise NotFound("the console of this server is off")
+    return _answer({"url": console.site.base_url() + path}, 201)
 
 
 @health.get("/health")

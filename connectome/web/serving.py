@@ -15,6 +15,7 @@ import socket
 import threading
 from collections.abc import Callable
 from importlib import metadata
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from waitress.channel import HTTPChannel
@@ -44,6 +45,7 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         AddressUnavailable: The address is in use, not of this machine, or not ours to take.
     """
+    bound = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
@@ -54,6 +56,8 @@ def bind(host: str, port: int) -> socket.socket:
         # Two servers may bind one port; only one of them may listen.
         bound.listen(BACKLOG)
     except OSError as error:
+        if bound:
+            bound.close()
         reason = error.strerror or error
         raise AddressUnavailable(f"cannot listen on {host} port {port}: {reason}; another --port may do") from None
     return bound
@@ -93,6 +97,17 @@ def has_granian() -> bool:
     return (2, 8, 2) <= tuple(map(int, version[:3])) < (3,)
 
 
+def require_gunicorn() -> None:
+    """
+    Look whether ``forking`` can be imported.
+
+    Raises:
+        ConfigurationError: gunicorn is not installed.
+    """
+    if not find_spec("gunicorn"):
+        raise ConfigurationError("server is gunicorn, which is not installed: pip install 'connectome[gunicorn]'")
+
+
 class _Problem(ErrorTask):
     """What waitress answers to bytes that are no request, which never reach the application."""
 
@@ -102,7 +117,7 @@ class _Problem(ErrorTask):
         refusal = problems.refusal(error.code, error.reason, str(error.body))
         self.status, self.response_headers = refusal.status_line, refusal.all_headers
         self.set_close_on_finish()
-        self.content_length = len(refusal.body)
+        self.content_length = refusal.length
         for piece in refusal.pieces:
             self.write(piece)
 
@@ -119,7 +134,15 @@ def _with_waitress(app: WSGIApplication, bound: socket.socket, threads: int) -> 
 
 def waitress_server(app: WSGIApplication, bound: socket.socket, threads: int, **adjustments: Any) -> Any:
     """A server of waitress that speaks problems like all else, and does not run yet."""
-    server: Any = create_server(app, sockets=[bound], threads=threads, backlog=BACKLOG, **adjustments)
+    server: Any = create_server(
+        app,
+        sockets=[bound],
+        threads=threads,
+        backlog=BACKLOG,
+        # Whom to believe is for the application to say, on every server alike.
+        clear_untrusted_proxy_headers=False,
+        **adjustments,
+    )
     server.channel_class = _Channel
     return server
 

@@ -38,6 +38,11 @@ def sessions() -> Sessions:
     return cast(Sessions, current_app.extensions["connectome.sessions"])
 
 
+def base_url() -> str:
+    """Where clients reach this server: as it was told, else as this browser did."""
+    return settings().public_url or request.host_url.rstrip("/")
+
+
 def session() -> Session | None:
     """Whose request this is; None where nobody is signed in."""
     return cast("Session | None", g.get("console_session"))
@@ -47,6 +52,22 @@ def flash(text: str, kind: Kind = "done") -> None:
     """Say something at the top of the next page that this browser is shown."""
     if here := session():
         here.notices.append((kind, text))
+
+
+def made(collection: str, name: str, credential: str) -> None:
+    """Have the next page that lists the credentials of a collection show this one, whether or not it is kept."""
+    if here := session():
+        here.fresh[collection, name] = credential
+
+
+def credentials(collection: str) -> list[dict[str, Any]]:
+    """As ``Service.credentials``, with those that were made just now and cannot be read again."""
+    here = session()
+    found = service().credentials(collection)
+    for each in found:
+        fresh = here.fresh.pop((collection, each["name"]), None) if here else None
+        each["credential"] = each["credential"] or fresh
+    return found
 
 
 def render(template: str, status: int = 200, **values: Any) -> Response:

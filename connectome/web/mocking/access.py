@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 from werkzeug.exceptions import Forbidden, HTTPException
 
 from connectome.config import Settings
-from connectome.web.console.access import is_loopback
+from connectome.network import Origins, is_loopback
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-LOOPBACK: Final = "loopback"
+_LOOPBACK: Final = Origins(loopback=True)
 
 
 class _Misdirected(HTTPException):
@@ -49,17 +49,12 @@ def require_known_origin(environ: WSGIEnvironment, settings: Settings, *, contro
         Forbidden: It is one.
     """
     origin = environ.get("HTTP_ORIGIN")
-    if origin and not _allows(LOOPBACK if control else settings.cors, origin) and not _is_own(environ, origin):
+    if origin and origin not in (_LOOPBACK if control else settings.origins_allowed) and not _is_own(environ, origin):
         raise Forbidden(
             "a page of another machine may not use the control API"
             if control
             else "a page of this origin may not use this server; --cors names those that may"
         )
-
-
-def _allows(cors: str, origin: str) -> bool:
-    allowed = {each.strip() for each in cors.split(",")}
-    return bool({"*", origin} & allowed) or (LOOPBACK in allowed and is_loopback(_host_of(origin)))
 
 
 def _is_own(environ: WSGIEnvironment, origin: str) -> bool:
