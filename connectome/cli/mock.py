@@ -63,6 +63,7 @@ _LOOK_SECONDS: Final = 0.2
     metavar="DIR",
     help="Write a data directory at the end.",
 )
+@click.option("--read-only", is_flag=True, default=None, help="Refuse every write.  [CONNECTOME_READ_ONLY]")
 @click.option("--cors", help="Origins whose pages may have answers.  [default: loopback; CONNECTOME_CORS]")
 def mock(
     files: tuple[Path, ...],
@@ -86,7 +87,7 @@ def mock(
         raise ConfigurationError("there is nothing to serve: name a JSON, NDJSON or CSV file, or --import a directory")
     if not files and (save or watch):
         raise ConfigurationError("--save and --watch are about files, and none is named")
-    settings = _settings(**{name: options[name] for name in ("host", "port", "cors")})
+    settings = _settings(**{name: options[name] for name in ("host", "port", "cors", "read_only")})
     if exported:
         _require_room(exported)
     wrong = faults.in_order(

@@ -95,7 +95,7 @@ def serve(data: Path | None, file: Path | None, print_config: bool, **options: A
         serving.require_gunicorn()
         with _ready_file(settings.ready_file):
             _serve_forked(settings, serving.bind(settings.host, settings.port))
-    run = serving.chosen(settings.server)
+    run = serving.chosen(settings.server, settings)
     with _ready_file(settings.ready_file):
         _serve_here(settings, serving.bind(settings.host, settings.port), run)
 

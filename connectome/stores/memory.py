@@ -20,16 +20,19 @@ class MemoryStore:
     def __init__(self, *, cache_bytes: int = 2**28) -> None:
         self._cache_bytes = cache_bytes
         self._ledgers: dict[str, MemoryLedger] = {}
+        self._collections: dict[str, EmbeddedCollection] = {}
 
     def collection(self, name: str, schema: Schema | None, *, new: bool = False) -> EmbeddedCollection:
-        table = LiveTable(None, too_long=lambda _: False, checkpoint_soon=lambda _: None)
-        return EmbeddedCollection(table, schema, cache_bytes=self._cache_bytes)
+        if new or name not in self._collections:
+            table = LiveTable(None, too_long=lambda _: False, checkpoint_soon=lambda _: None)
+            self._collections[name] = EmbeddedCollection(table, schema, cache_bytes=self._cache_bytes)
+        return self._collections[name]
 
     def holds(self, name: str) -> bool:
         return False
 
     def drop(self, name: str) -> None:
-        pass
+        self._collections.pop(name, None)
 
     def ledger(self, name: str) -> MemoryLedger:
         return self._ledgers.setdefault(name, MemoryLedger(name))

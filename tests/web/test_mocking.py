@@ -499,6 +499,16 @@ class TestAccess:
         assert Asked(host="0.0.0.0").send("GET", "/-/mock/", Host="build.example:8000").status_code == 200
 
 
+class TestReadOnly:
+    def test_writes_are_refused_and_reads_answered(self):
+        """A mock that is read alone keeps its documents, in every workspace and after a reset."""
+        asked = Asked(read_only=True)
+        for prefix in ("", "/~a"):
+            asked.send("POST", f"{prefix}/-/mock/reset")
+            assert asked.write({"title": "x"}, prefix=prefix).status_code == 403
+            assert asked.titles(prefix) == ["a title", "another title"]
+
+
 class TestControl:
     def test_an_unknown_route_is_told_the_known_ones(self, asked, problem_of):
         """A path that is none is a 404 that lists what there is."""

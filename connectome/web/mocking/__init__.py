@@ -45,13 +45,15 @@ class Mock:
     """
     A mock server as a WSGI application.
 
+    settings: Those that it was made with.
+
     Raises:
         InvalidRequest, DuplicateKey, SchemaViolation: What it starts from cannot be served, with the pointer.
     """
 
     def __init__(self, start: Start, settings: Settings) -> None:
         self.workspaces = Workspaces(start, settings)
-        self._settings = settings
+        self.settings = settings
         self._closing = threading.Event()
 
     def close(self) -> None:
@@ -65,10 +67,10 @@ class Mock:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
-            access.require_known_host(environ, self._settings)
+            access.require_known_host(environ, self.settings)
             path, workspace_name = _placed(environ)
             is_control = path == control.PREFIX or path.startswith(control.PREFIX + "/")
-            access.require_known_origin(environ, self._settings, control=is_control)
+            access.require_known_origin(environ, self.settings, control=is_control)
             if access.is_preflight(environ):
                 answer = Answer(b"", "text/plain", 204, tuple(access.preflight(environ)))
                 return answer(environ, start_response)
@@ -83,8 +85,8 @@ class Mock:
             return problems.of(error, environ["REQUEST_METHOD"])(environ, start_response)
 
     def _controlled(self, environ: WSGIEnvironment, workspace: Workspace, path: str) -> Answer:
-        request = Request(environ, self._settings.max_body_bytes)
-        call = control.Call(request, workspace, self.workspaces, self._settings.max_time_seconds)
+        request = Request(environ, self.settings.max_body_bytes)
+        call = control.Call(request, workspace, self.workspaces, self.settings.max_time_seconds)
         return control.answered(call, path.removeprefix(control.PREFIX) or "/")
 
     def _operated(

@@ -30,7 +30,7 @@ class Listening:
         for name in ("waitress", "waitress.queue"):
             logging.getLogger(name).setLevel(logging.ERROR)
         # A look ahead, so that it is seen when a client leaves.
-        self._server: Any = serving.waitress_server(mock, bound, THREADS, channel_request_lookahead=1)
+        self._server: Any = serving.waitress_server(mock, bound, THREADS, mock.settings, channel_request_lookahead=1)
         self._thread = threading.Thread(target=self._server.run, name="connectome-mock", daemon=True)
 
     def run(self) -> None:

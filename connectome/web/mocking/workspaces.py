@@ -18,6 +18,7 @@ from connectome.seeds import Planted
 from connectome.service import Service
 from connectome.stores import Find
 from connectome.stores.memory import MemoryStore
+from connectome.stores.readonly import read_only
 from connectome.web import create_app
 from connectome.web.mocking.faults import Fault, Faults
 from connectome.web.mocking.journal import Journal
@@ -90,13 +91,16 @@ class Workspace:
         return self._live.app
 
     def _served(self, planted: Sequence[Planted], clock: MockClock, old: Flask | None) -> _Live:
-        service = Service(MemoryStore(cache_bytes=self._settings.cache_bytes))
+        store = MemoryStore(cache_bytes=self._settings.cache_bytes)
+        service = Service(store)
         with ruled_by(clock):
             for each in planted:
                 clock.pass_over(document.get("_id") for document in each.documents)
             for each in planted:
                 with at(each.id):
                     _create(service, each, self._start.credentials)
+        if self._settings.read_only:
+            service = Service(read_only(store))
         if old is None:
             return _Live(service, create_app(self._settings, service))
         app = old.extensions["connectome.create_app"](self._settings, service)
