@@ -19,7 +19,8 @@ What can go wrong, in MongoDB's words.  No HTTP here: ``web.problems`` alone tur
     ├── Conflict
     │   ├── DuplicateKey          ``_id`` is taken
     │   ├── CollectionExists      the collection's id is taken
-    │   └── TooManyAffected       more documents would change than the request allows
+    │   ├── TooManyAffected       more documents would change than the request allows
+    │   └── VerificationFailed    a mock server was not asked what it should have been
     ├── BodyTooLarge              the request body is over the limit
     ├── ResultTooLarge            the answer is over the limit that the owner sets
     ├── TooManyRequests           a credential asks too often, or an address is wrong too often
@@ -170,6 +171,12 @@ class TooManyAffected(Conflict):
     """More documents would change than the request allows: nothing was changed."""
 
     default_code = "TooManyAffected"
+
+
+class VerificationFailed(Conflict):
+    """A mock server was not asked as often as was expected."""
+
+    default_code = "VerificationFailed"
 
 
 class BodyTooLarge(ConnectomeError):

@@ -34,9 +34,11 @@ PAGES = [
     "docs/console.md",
     "docs/durability.md",
     "docs/integration.md",
+    "docs/mock.md",
     "docs/performance.md",
     "docs/query-language.md",
     "docs/security.md",
+    "docs/testing.md",
 ]
 URL = "http://127.0.0.1:8000"
 EXAMPLE = "data/examples/movies.json"

@@ -29,6 +29,7 @@ FLOORS = {
     "connectome.splitting": 2,
     "connectome.query": 2,
     "connectome.inference": 3,
+    "connectome.seeds": 3,
     "connectome.stores": 3,
     "connectome.formats": 4,
     "connectome.service": 4,
@@ -36,6 +37,7 @@ FLOORS = {
     "connectome.remote": 6,
     "connectome.web": 6,
     "connectome.cli": 7,
+    "connectome.testing": 7,
     "connectome.__main__": 8,
 }
 # Inside the language, from below: what else there is stands somewhere between, and never in a circle.

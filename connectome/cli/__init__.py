@@ -65,6 +65,7 @@ COMMANDS: Final[dict[str, str]] = {
     "snapshot": "upkeep",
     "backup": "upkeep",
     "restore": "upkeep",
+    "mock": "mock",
     "check": "upkeep",
     "repair": "upkeep",
     "doctor": "diagnosis",

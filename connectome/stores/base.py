@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, NoReturn, Protocol
 
-from bson import ObjectId, Regex
+from bson import Regex
 
 from connectome.errors import InvalidRequest, QueryError, StoreError, TooManyAffected, at
 from connectome.extjson import preview
 from connectome.query import Document, Filter, Projection, Sort, Update, Value
+from connectome.query.clock import new_id
 from connectome.query.paths import is_plain, parse_field_path
 from connectome.schemas import Schema
 
@@ -375,7 +376,7 @@ def identified(document: Document) -> Document:
         InvalidRequest: ``BadValue`` -- an ``_id`` that cannot be one: an array or a regular expression.
     """
     if "_id" not in document:
-        return {"_id": str(ObjectId()), **document}
+        return {"_id": new_id(), **document}
     identity = document["_id"]
     if type(identity) in (list, Regex):
         with at("_id"):

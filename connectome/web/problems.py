@@ -41,6 +41,7 @@ STATUS: Final[dict[type[errors.ConnectomeError], tuple[int, str]]] = {
     errors.DuplicateKey: (409, "The _id is taken"),
     errors.CollectionExists: (409, "The collection's id is taken"),
     errors.TooManyAffected: (409, "More would change than is allowed"),
+    errors.VerificationFailed: (409, "The requests were not those that were expected"),
     errors.BodyTooLarge: (413, "The body is too large"),
     errors.ResultTooLarge: (400, "The answer is too large"),
     errors.TooManyRequests: (429, "Too many requests"),

@@ -195,6 +195,13 @@ class _Channel(HTTPChannel):
 def _with_waitress(app: WSGIApplication, bound: socket.socket, threads: int, settings: Settings = _DEFAULTS) -> None:
     # "Task queue depth is 1" is no news to anybody.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    waitress_server(app, bound, threads, settings).run()
+
+
+def waitress_server(
+    app: WSGIApplication, bound: socket.socket, threads: int, settings: Settings, **adjustments: Any
+) -> Any:
+    """A server of waitress that speaks problems like all else, and does not run yet."""
     server: Any = create_server(
         app,
         sockets=[bound],
@@ -210,6 +217,7 @@ def _with_waitress(app: WSGIApplication, bound: socket.socket, threads: int, set
         asyncore_use_poll=True,
         # Whom to believe is for the application to say, on every server alike.
         clear_untrusted_proxy_headers=False,
+        **adjustments,
     )
     server.adj.max_body_bytes = settings.max_body_bytes
     server.adj.bounded = copy.copy(server.adj)
@@ -225,7 +233,7 @@ def _with_waitress(app: WSGIApplication, bound: socket.socket, threads: int, set
                 channel.handle_close()
 
     server.maintenance = maintenance
-    server.run()
+    return server
 
 
 def _with_granian(app: WSGIApplication, bound: socket.socket, threads: int, settings: Settings = _DEFAULTS) -> None:

@@ -14,11 +14,11 @@ import difflib
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from connectome.errors import QueryError, at
 from connectome.extjson import preview
+from connectome.query import clock
 from connectome.query.paths import Path, parse_field_path
 from connectome.query.values import INT32, MISSING, Document, Value, integral, is_number, type_alias
 
@@ -55,7 +55,7 @@ def compile_expression(source: Value) -> Callable[[Document], Value]:
             holds what an operator cannot take; without a pointer.
     """
     expression = read(source, SYSTEM_VARIABLES)
-    now = datetime.now(UTC)
+    now = clock.now()
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)
 
     def value_for(document: Document) -> Value:
