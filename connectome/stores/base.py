@@ -12,7 +12,7 @@ from bson import ObjectId, Regex
 
 from connectome.errors import InvalidRequest, QueryError, StoreError, TooManyAffected, at
 from connectome.extjson import preview
-from connectome.query import Document, Filter, Projection, Sort, Update, Value
+from connectome.query import Document, Filter, Pipeline, Projection, Sort, Update, Value
 from connectome.query.paths import is_plain, parse_field_path
 from connectome.schemas import Schema
 
@@ -158,6 +158,14 @@ class Reader(Protocol):
     def count(self, filter: Filter) -> int:
         """How many documents match."""
 
+    def aggregate(self, pipeline: Pipeline) -> Iterator[Document]:
+        """
+        What the stages of a pipeline make of the documents.
+
+        Raises:
+            QueryError: A stage is not done by this store, or meets a value that it cannot take.
+        """
+
 
 class Writer(Protocol):
     """What a write credential yields.  Every call happens as a whole or not at all."""
@@ -244,7 +252,7 @@ class Barred:
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise copy.copy(self._error)
 
-    find = encoded = explain = count = _refuse
+    find = encoded = explain = count = aggregate = _refuse
     insert_one = insert_many = update = delete_many = _refuse
     set_schema = indexes = pin = sync = _refuse
 

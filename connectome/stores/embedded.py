@@ -42,7 +42,7 @@ from connectome.errors import (
     at,
 )
 from connectome.extjson import preview
-from connectome.query import Document, Filter, Value
+from connectome.query import Document, Filter, Pipeline, Value
 from connectome.schemas import Schema
 from connectome.stores import files
 from connectome.stores.base import (
@@ -462,6 +462,10 @@ class EmbeddedCollection:
 
     def count(self, filter: Filter) -> int:
         return len(self._found(Find(filter)))
+
+    def aggregate(self, pipeline: Pipeline) -> Iterator[Document]:
+        lead = pipeline.lead
+        return pipeline.after_lead(self.find(Find(lead.filter, sort=lead.sort, skip=lead.skip, limit=lead.limit)))
 
     def insert_one(self, document: Document) -> Value:
         return self._insert([((), document)])[0]
