@@ -38,12 +38,15 @@ class Modify:
     A change of documents that are there, or, with ``upsert``, of the one that should be.
 
     multi: every document that matches; else the first in natural order.
+    new_id: the ``_id`` of a document that is created, where neither filter nor update fixes one; None for a 24-hex
+        string.
     """
 
     filter: Filter
     update: Update
     upsert: bool = False
     multi: bool = True
+    new_id: Value = None
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,9 @@ class Writer(Protocol):
             SchemaViolation: A document would no longer satisfy the schema.
         """
 
+    def delete_one(self, filter: Filter) -> Deleted:
+        """Remove the first document, in natural order, that matches."""
+
     def delete_many(self, filter: Filter, guard: Guard = NO_GUARD) -> Deleted:
         """
         Remove every document that matches.
@@ -253,7 +259,7 @@ class Barred:
         raise copy.copy(self._error)
 
     find = encoded = explain = count = aggregate = _refuse
-    insert_one = insert_many = update = delete_many = _refuse
+    insert_one = insert_many = update = delete_one = delete_many = _refuse
     set_schema = indexes = pin = sync = _refuse
 
 

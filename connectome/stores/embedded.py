@@ -541,15 +541,24 @@ class EmbeddedCollection:
 
     def _upserted(self, modify: Modify) -> Document:
         """What the update makes of the filter; what is refused has no place of its own in the request."""
+        document = modify.update.insert(modify.filter)
+        if modify.new_id is not None and "_id" not in document:
+            document = {"_id": modify.new_id, **document}
         try:
-            return self._admitted([((), modify.update.insert(modify.filter))])[0]
+            return self._admitted([((), document)])[0]
         except (DuplicateKey, InvalidRequest) as error:
             error.pointer = None
             raise
 
+    def delete_one(self, filter: Filter) -> Deleted:
+        return self._delete(filter, NO_GUARD, stop=1)
+
     def delete_many(self, filter: Filter, guard: Guard = NO_GUARD) -> Deleted:
+        return self._delete(filter, guard)
+
+    def _delete(self, filter: Filter, guard: Guard, *, stop: int = 0) -> Deleted:
         with self._table.writing():
-            matched = self._matched(filter)
+            matched = self._matched(filter, stop=stop)
             removed = matched.identities()
             examples = list(islice(matched.each(), MAX_EXAMPLES))
             guard.check(len(removed))

@@ -13,9 +13,10 @@ from flask import Flask, Response, request
 from connectome.config import Settings
 from connectome.service import Service
 from connectome.stores import open_store
-from connectome.web import admin, console, problems
+from connectome.web import admin, atlas, console, problems
 from connectome.web.activity import Activity
 from connectome.web.api import OPERATIONS, Api
+from connectome.web.atlas import Atlas
 from connectome.web.exchange import NEVER_KEPT, Answer
 from connectome.web.express import ExpressLane
 
@@ -79,12 +80,23 @@ def _assembled(settings: Settings, service: Service) -> Flask:
             methods=each.methods,
             provide_automatic_options=False,
         )
+    data_api = Atlas(
+        service, activity, max_body_bytes=settings.max_body_bytes, max_time_seconds=settings.max_time_seconds
+    )
+    app.add_url_rule(
+        atlas.ROUTE, "atlas", partial(_action, data_api), methods=atlas.ROUTED_METHODS, provide_automatic_options=False
+    )
     app.wsgi_app = ExpressLane(app.wsgi_app, api)  # type: ignore[method-assign]  # as Flask's manual has it
     return app
 
 
 def _operation(api: Api, name: str, credential: str, collection: str) -> Answer:
     return api(request.environ, name, credential, collection)
+
+
+def _action(data_api: Atlas, app: str, version: str, action: str) -> Answer:
+    # Both are as they were in the URL of the service: there is one application here, and the versions are alike.
+    return data_api(request.environ, action)
 
 
 def _never_kept(response: Response) -> Response:
