@@ -22,6 +22,7 @@ from connectome.query.sort import Sort
 from connectome.query.stages import (
     DOCUMENT_STAGES,
     STAGES,
+    Count,
     Limit,
     Match,
     Skip,
@@ -102,6 +103,9 @@ class Pipeline:
     """
     A compiled aggregation pipeline.
 
+    lead: the first stages, as one question.
+    counted: the stage that counts what the question finds, where there is no other behind it; else None.
+
     Args:
         source: The stages, as MongoDB takes them.
 
@@ -114,6 +118,8 @@ class Pipeline:
         with one_moment():
             self._stages = _coalesced(_aggregation(source))
         self.lead, self._rest = _led(self._stages)
+        last = self._rest[0] if len(self._rest) == 1 else None
+        self.counted = last if isinstance(last, Count) else None
 
     def __call__(self, documents: Iterable[Document]) -> Iterator[Document]:
         """

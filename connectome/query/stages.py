@@ -317,7 +317,7 @@ def _count(name: str, operand: Value, code: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Say how many documents there are, in a document with this field; of none, nothing."""
+    """Say how many documents there are."""
 
     field: str
 

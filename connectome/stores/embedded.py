@@ -465,7 +465,11 @@ class EmbeddedCollection:
 
     def aggregate(self, pipeline: Pipeline) -> Iterator[Document]:
         lead = pipeline.lead
-        return pipeline.after_lead(self.find(Find(lead.filter, sort=lead.sort, skip=lead.skip, limit=lead.limit)))
+        find = Find(lead.filter, sort=lead.sort, skip=lead.skip, limit=lead.limit)
+        if pipeline.counted:
+            # No document need be decoded to be counted.
+            return iter(pipeline.counted.of(len(self._found(find))))
+        return pipeline.after_lead(self.find(find))
 
     def insert_one(self, document: Document) -> Value:
         return self._insert([((), document)])[0]

@@ -27,6 +27,7 @@ from connectome.errors import (
     AccessError,
     ConnectomeError,
     DuplicateKey,
+    Forbidden,
     InvalidJSON,
     InvalidRequest,
     QueryError,
@@ -266,6 +267,8 @@ def _failure(error: Exception, request: Request, declared: Action | None) -> Ans
     code = _CODES.get(status, "MongoDBError" if status < 500 else "InternalServerError")
     if isinstance(error, Unauthorized):
         text = "invalid session: error finding user for endpoint"
+    elif isinstance(error, Forbidden):
+        text += "; a key that does both is the two credentials, joined by '+'"
     elif isinstance(error, NotFound):
         text = error.description or text
     elif isinstance(error, (InvalidRequest, InvalidJSON)):
