@@ -176,7 +176,7 @@ def run_in_order(name, directory, url):
 
 @pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="the pages use bash and curl")
 class TestCommands:
-    @pytest.mark.parametrize("name", ["README.md", "docs/api.md", "docs/integration.md"])
+    @pytest.mark.parametrize("name", ["README.md", "docs/api.md", "docs/from-atlas-data-api.md", "docs/integration.md"])
     def test_each_prints_what_the_page_shows(self, name, tmp_path):
         """Typed one after another, the commands of a page print what stands below them."""
         with served(tmp_path) as (_, url):
