@@ -730,6 +730,6 @@ def _shares(value: Any) -> list[float]:
     for each in value:
         if not is_number(each):
             raise QueryError(f"p of $percentile holds numbers, not {preview(each)}", code="Location7750302")
-        if not 0 <= exact(each) <= 1:
+        if is_nan(each) or not 0 <= exact(each) <= 1:
             raise QueryError(f"p of $percentile holds numbers from 0 to 1, not {preview(each)}", code="Location7750303")
     return [float(exact(each)) for each in value]
