@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import difflib
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,24 @@ _JOINS: Final = "+"
 # What every action takes: of these only the collection is looked at.
 _NAMESPACE: Final = {"dataSource": STRING, "database": STRING, "collection": STRING}
 
-_Function = Callable[[Any, dict[str, Any]], dict[str, Any]]
+
+@dataclass(frozen=True)
+class Found:
+    """The answer to a find: the documents of a question, which a store may have as text already."""
+
+    collection: Reader
+    find: Find
+
+    def text(self, *, canonical: bool) -> bytes:
+        """The body of the answer."""
+        if canonical:
+            texts = [extjson.encode(each, mode="canonical") for each in self.collection.find(self.find)]
+        else:
+            texts = list(map(plain_text, self.collection.encoded(self.find)))
+        return b'{"documents":[' + b",".join(texts) + b"]}"
+
+
+_Function = Callable[[Any, dict[str, Any]], dict[str, Any] | Found]
 
 
 @dataclass(frozen=True)
@@ -194,11 +212,29 @@ def _keys(request: Request) -> str:
     return str(key)
 
 
-def _answer(request: Request, value: dict[str, Any], status: int) -> Answer:
+def _answer(request: Request, value: dict[str, Any] | Found, status: int) -> Answer:
     """An answer in canonical Extended JSON where the client asks for that, else in plain JSON."""
-    if request.preferred(bodies.JSON, bodies.CANONICAL) == bodies.CANONICAL:
-        return Answer(extjson.encode(value, mode="canonical"), bodies.CANONICAL, status)
-    return Answer(extjson.encode(plain(value)), bodies.JSON, status)
+    form = request.preferred(bodies.JSON, bodies.CANONICAL)
+    canonical = form == bodies.CANONICAL
+    if isinstance(value, Found):
+        return Answer(value.text(canonical=canonical), form, status)
+    text = extjson.encode(value, mode="canonical") if canonical else extjson.encode(plain(value))
+    return Answer(text, form, status)
+
+
+# In JSON a quote inside of a string has a backslash in front: what looks like a type here is one.
+_TYPED: Final = b'{"$'
+_PLAIN_TEXTS: Final = re.compile(
+    rb'\{"\$(?:oid|date)":("(?:[0-9a-f]{24}|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{0,2}[1-9])?Z)")\}'
+)
+
+
+def plain_text(text: bytes) -> bytes:
+    """What ``plain`` makes of a document, from its relaxed Extended JSON; a tenth of the time where types are few."""
+    if _TYPED not in text:
+        return text
+    text = _PLAIN_TEXTS.sub(rb"\1", text)
+    return text if _TYPED not in text else extjson.encode(plain(extjson.loads(text)))
 
 
 def plain(value: Value) -> Any:
@@ -308,9 +344,9 @@ def find_one(collection: Reader, body: dict[str, Any]) -> dict[str, Any]:
 
 
 @action("find", role="read", fails="find documents", takes={**_FIND, "limit": COUNT})
-def find(collection: Reader, body: dict[str, Any]) -> dict[str, Any]:
+def find(collection: Reader, body: dict[str, Any]) -> Found:
     """The documents that match; without a limit, all of them."""
-    return {"documents": list(collection.find(_find(body, limit=int(body.get("limit", 0)))))}
+    return Found(collection, _find(body, limit=int(body.get("limit", 0))))
 
 
 @action(

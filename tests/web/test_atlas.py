@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from hypothesis import given
+from strategies import documents
 
+from connectome import extjson
 from connectome.config import Settings
 from connectome.service import Service
 from connectome.stores import open_store
 from connectome.web import create_app
-from connectome.web.atlas import ACTIONS, plain
+from connectome.web.atlas import ACTIONS, plain, plain_text
 
 # Where ``npm install mongodb-data-api`` was run.
 NODE_MODULES = Path(os.environ.get("CONNECTOME_TEST_NODE_MODULES", "node_modules")).absolute()
@@ -421,6 +424,25 @@ class TestPlainJson:
     def test_is_as_the_service_had_it(self, value, shown):
         """Types that JSON lacks are shown as the service's manual says, wherever they stand."""
         assert plain({"a": [value]}) == {"a": [shown]}
+
+    @given(documents)
+    def test_is_the_same_from_text(self, document):
+        """From the text of a document comes what comes from the document."""
+        assert plain_text(extjson.encode(document)) == extjson.encode(plain(document))
+
+    @pytest.mark.parametrize(
+        "document",
+        [
+            {"a": '{"$oid":"5d505646cf6d4fe581014ab2"}'},
+            {'{"$oid":"5d505646cf6d4fe581014ab2"}': 1},
+            {"a": "\\", "b": ObjectId("5d505646cf6d4fe581014ab2")},
+            {"a": {"$dollar": {"b": ObjectId("5d505646cf6d4fe581014ab2")}}},
+            {"a": datetime(2022, 1, 12, 2, 33, 23, 60000, UTC), "b": Decimal128("1.50")},
+        ],
+    )
+    def test_is_the_same_from_text_that_looks_like_a_type(self, document):
+        """Text that could be taken for a type is none, and a type beside others is found."""
+        assert plain_text(extjson.encode(document)) == extjson.encode(plain(document))
 
     def test_leaves_alone_what_is_json(self):
         """A document that needs nothing is not copied."""
