@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from connectome.errors import ConfigurationError
+from connectome.network import Origins
 
 Origin = Literal["default", "environment", "argument"]
 
@@ -44,6 +45,13 @@ class Settings:
     max_body_bytes: int = _setting(16 * 1024 * 1024, "The largest request body that is read; larger ones are 413.")
     max_time_seconds: int = _setting(10, "How long a request may match and sort; one that takes longer is 400.")
     admin_token: str = _setting("", "The administrator's token; made and kept in the data directory where empty.")
+    cors: str = _setting(
+        "",
+        "Web pages of which origins may call the operations: comma-separated origins, loopback for those on this "
+        "machine, * for all.",
+    )
+    access_log: bool = _setting(False, "Log a line for every request: its route, never its URL.")
+    log_format: str = _setting("text", "How log lines are written: text or json.")
     # Of those that ``from_environ`` was given, where from.
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
 
@@ -52,11 +60,22 @@ class Settings:
             if getattr(self, name) not in bounds:
                 expected = f"from {bounds[0]} to {bounds[-1]}" if isinstance(bounds, range) else " or ".join(bounds)
                 raise ConfigurationError(f"{name} is {expected}, not {getattr(self, name)}")
+        _ = self.origins_allowed
 
     def origin(self, name: str) -> Origin:
         """Where the value of a setting comes from."""
         changed = getattr(self, name) != self.__dataclass_fields__[name].default
         return self.origins.get(name, "argument" if changed else "default")
+
+    @property
+    def origins_allowed(self) -> Origins:
+        """The origins of ``cors``."""
+        return Origins.read(self.cors)
+
+    @property
+    def logs_requests(self) -> bool:
+        """Whether requests have ids, which stand in what is logged of them."""
+        return self.access_log or self.log_format == "json"
 
     @property
     def embedded(self) -> dict[str, Any]:
@@ -96,6 +115,7 @@ _BOUNDS: Final[dict[str, range | tuple[str, ...]]] = {
     "cache_bytes": range(2**50),
     "max_body_bytes": range(1, 2**40),
     "max_time_seconds": range(1, 86401),
+    "log_format": ("text", "json"),
 }
 
 
@@ -111,7 +131,14 @@ def variable(name: str) -> str:
     return _PREFIX + name.upper()
 
 
+_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
 def _typed(key: str, text: str, default: Any) -> Any:
+    if type(default) is bool:
+        if text.lower() not in _FLAGS:
+            raise ConfigurationError(f"{key} needs true or false, not {text!r}")
+        return _FLAGS[text.lower()]
     try:
         return type(default)(text) if not isinstance(default, Path) else Path(text)
     except ValueError:

@@ -14,6 +14,7 @@ What can go wrong, in MongoDB's words.  No HTTP here: ``web.problems`` alone tur
     │   └── Forbidden             the credential is good, for the other role
     ├── NotFound
     │   ├── NoSuchCollection      an administrator named a collection that is not there
+    │   ├── NoSuchCredential      or a credential that the collection does not have
     │   └── NoMatch               an update without upsert matched nothing
     ├── Conflict
     │   ├── DuplicateKey          ``_id`` is taken
@@ -23,6 +24,7 @@ What can go wrong, in MongoDB's words.  No HTTP here: ``web.problems`` alone tur
     ├── SchemaViolation           documents fail the collection's JSON Schema
     ├── StoreError
     │   ├── StoreLocked           another process holds the data directory
+    │   ├── LedgerChanged         another process saved a record since this one read it
     │   ├── StoreFailed           the disk refused, or holds what cannot be understood
     │   │   ├── OutcomeUnknown    the disk failed so late that the change may have been kept
     │   │   └── CollectionDamaged  the files of a collection are not what was written
@@ -131,6 +133,12 @@ class NoSuchCollection(NotFound):
     default_code = "NamespaceNotFound"
 
 
+class NoSuchCredential(NotFound):
+    """An administrator named a credential that the collection does not have."""
+
+    default_code = "NoSuchCredential"
+
+
 class NoMatch(NotFound):
     """An update without upsert matched nothing."""
 
@@ -203,6 +211,12 @@ class StoreLocked(StoreError):
     """Another process holds the data directory."""
 
     default_code = "StoreLocked"
+
+
+class LedgerChanged(StoreError):
+    """Another process saved a record since this one loaded or saved it last: nothing was saved."""
+
+    default_code = "LedgerChanged"
 
 
 class StoreFailed(StoreError):

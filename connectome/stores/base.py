@@ -150,7 +150,12 @@ class Reader(Protocol):
     """What a read credential yields: no method here writes."""
 
     def find(self, find: Find) -> Iterator[Document]:
-        """The documents that the question asks for; they are shared and never to be changed."""
+        """
+        The documents that the question asks for; they are shared and never to be changed.
+
+        They are those of one moment, made one by one as they are taken.  What is wrong with the question is raised
+        before the first.
+        """
 
     def encoded(self, find: Find) -> Iterator[bytes]:
         """The same documents, each as relaxed Extended JSON in UTF-8: what ``extjson.dumps`` writes."""
@@ -276,13 +281,26 @@ class Ledger(Protocol):
         """What was saved last; empty at first."""
 
     def save(self, record: dict[str, Any]) -> None:
-        """Keep a record in place of the last one: wholly, or not at all."""
+        """
+        Keep a record in place of the last one: wholly, or not at all.
+
+        Raises:
+            LedgerChanged: Another process saved one since this ledger loaded or saved last.
+        """
+
+    def changed(self) -> bool:
+        """Whether another process saved a record since this ledger loaded or saved last."""
 
 
 class Store(Protocol):
-    """A place for collections."""
+    """
+    A place for collections.
+
+    shared: other processes may change it at the same time; what ``collection`` gives finds the documents by name.
+    """
 
     name: str
+    shared: bool
 
     def collection(self, name: str, schema: Schema | None, *, new: bool = False) -> Collection:
         """

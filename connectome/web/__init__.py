@@ -6,19 +6,23 @@ import atexit
 import gc
 import sys
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
 
 from connectome.config import Settings
 from connectome.service import Service
 from connectome.stores import open_store
-from connectome.web import admin, atlas, console, problems
+from connectome.web import admin, atlas, console, logs, problems
 from connectome.web.activity import Activity
 from connectome.web.api import OPERATIONS, Api
 from connectome.web.atlas import Atlas
+from connectome.web.cors import CrossOrigin
 from connectome.web.exchange import NEVER_KEPT, Answer
 from connectome.web.express import ExpressLane
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 
 class _Application(Flask):
@@ -49,6 +53,7 @@ def create_app(settings: Settings, service: Service | None = None) -> Flask:
 
     # A hundred levels of a document under a schema of many parts, which Python's thousand frames do not hold.
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
+    logs.install(settings, service)
     app = _assembled(settings, service)
     # The documents that are loaded are no garbage: the collector need not look through them again and again.
     gc.freeze()
@@ -86,8 +91,20 @@ def _assembled(settings: Settings, service: Service) -> Flask:
     app.add_url_rule(
         atlas.ROUTE, "atlas", partial(_action, data_api), methods=atlas.ROUTED_METHODS, provide_automatic_options=False
     )
-    app.wsgi_app = ExpressLane(app.wsgi_app, api)  # type: ignore[method-assign]  # as Flask's manual has it
+    if settings.logs_requests:
+        app.after_request(_routed)
+    layered = _layered(ExpressLane(app.wsgi_app, api), settings, service)
+    app.wsgi_app = layered  # type: ignore[assignment,method-assign]  # as Flask's manual has it
     return app
+
+
+def _layered(application: WSGIApplication, settings: Settings, service: Service) -> WSGIApplication:
+    """What stands around the application; what is off is not there."""
+    if origins := settings.origins_allowed:
+        application = CrossOrigin(application, origins)
+    if settings.logs_requests:
+        application = logs.AccessLog(application, service, logged=settings.access_log)
+    return application
 
 
 def _operation(api: Api, name: str, credential: str, collection: str) -> Answer:
@@ -97,6 +114,12 @@ def _operation(api: Api, name: str, credential: str, collection: str) -> Answer:
 def _action(data_api: Atlas, app: str, version: str, action: str) -> Answer:
     # Both are as they were in the URL of the service: there is one application here, and the versions are alike.
     return data_api(request.environ, action)
+
+
+def _routed(response: Response) -> Response:
+    if request.url_rule:
+        request.environ[logs.ROUTE] = request.url_rule.rule
+    return response
 
 
 def _never_kept(response: Response) -> Response:
