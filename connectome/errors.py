@@ -28,7 +28,8 @@ What can go wrong, in MongoDB's words.  No HTTP here: ``web.problems`` alone tur
     │   ├── StoreFailed           the disk refused, or holds what cannot be understood
     │   │   ├── OutcomeUnknown    the disk failed so late that the change may have been kept
     │   │   └── CollectionDamaged  the files of a collection are not what was written
-    │   └── NoSpace               the disk is full: nothing was changed
+    │   ├── NoSpace               the disk is full: nothing was changed
+    │   └── ReadOnly              the store was opened to be read alone
     ├── ConfigurationError        a setting cannot be what it was given
     └── AddressUnavailable        the address to serve on cannot be had
 
@@ -246,6 +247,12 @@ class NoSpace(StoreError):
     """The disk is full: nothing was changed."""
 
     default_code = "NoSpace"
+
+
+class ReadOnly(StoreError):
+    """The store was opened to be read alone: nothing was changed."""
+
+    default_code = "ReadOnly"
 
 
 class ConfigurationError(ConnectomeError):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from connectome import extjson
 from connectome.errors import (
     CollectionExists,
+    Conflict,
     ConnectomeError,
     DuplicateKey,
     Failure,
@@ -21,12 +22,15 @@ from connectome.errors import (
     NoSpace,
     NoSuchCollection,
     NoSuchCredential,
+    NotFound,
+    ReadOnly,
     SchemaViolation,
     StoreFailed,
     Unauthorized,
 )
 from connectome.query import Document
 from connectome.service import Role
+from connectome.snapshots import Snapshot
 from connectome.stores import Index
 
 # Without a byte from the server; an import of many documents is worked on for a while.
@@ -34,9 +38,26 @@ _TIMEOUT_SECONDS: Final = 300
 
 _BY_CODE: Final = {
     cls.default_code: cls
-    for cls in (DuplicateKey, CollectionExists, NoSuchCollection, NoSuchCredential, InvalidJSON, NoSpace)
+    for cls in (
+        Conflict,
+        DuplicateKey,
+        CollectionExists,
+        NotFound,
+        NoSuchCollection,
+        NoSuchCredential,
+        InvalidJSON,
+        NoSpace,
+        ReadOnly,
+    )
 }
 _BY_STATUS: Final[dict[int, type[ConnectomeError]]] = {400: InvalidRequest, 401: Unauthorized}
+
+
+class _Straight(HTTPRedirectHandler):
+    """The token goes to the server that was named, and to none that it points to."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
 
 
 class RemoteService:
@@ -46,16 +67,17 @@ class RemoteService:
     Args:
         url: Where it listens, such as ``http://127.0.0.1:8000``.
         token: The administrator's.
+        elsewhere: It is on another machine, to which a proxy of the environment may lead.
 
     Raises:
         ConnectomeError: From each call, what the server answered; ``StoreFailed`` where it does not answer.
     """
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, *, elsewhere: bool = False) -> None:
         self._url = url
         self._token = token
-        # The server is on this machine: a proxy of the environment has no business in between.
-        self._opener = build_opener(ProxyHandler({}))
+        # Where the server is on this machine, a proxy of the environment has no business in between.
+        self._opener = build_opener(_Straight(), *([] if elsewhere else [ProxyHandler({})]))
 
     @property
     def url(self) -> str:
@@ -187,3 +209,55 @@ class RemoteService:
             return SchemaViolation(failures, document_id=problem.get("_id"))
         cls = _BY_CODE.get(problem["code"]) or _BY_STATUS.get(problem["status"], StoreFailed)
         return cls(problem["detail"], code=problem["code"], pointer=problem.get("pointer"))
+
+    def change(self, collection: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """As ``Service.change``."""
+        described: dict[str, Any] = self._call("PATCH", f"/{quote(collection, safe='')}", json.dumps(changes))
+        return described
+
+    def drop(self, collection: str) -> None:
+        """As ``Service.drop``."""
+        self._call("DELETE", f"/{quote(collection, safe='')}")
+
+    def login_url(self) -> str:
+        """
+        A link that signs in to the console once, within fifteen minutes.
+
+        Raises:
+            NotFound: The console of the server is off.
+        """
+        return str(json.loads(self._send("POST", "/login"))["url"])
+
+    def snapshots(self) -> RemoteSnapshots:
+        """The snapshots that lie beside the server's data."""
+        return RemoteSnapshots(self._send)
+
+
+class RemoteSnapshots:
+    """
+    The snapshots of a running server: what ``Snapshots`` offers, over HTTP.
+
+    Args:
+        send: Sends a request to a path below ``/-/admin`` with the administrator's token; the body of the answer.
+    """
+
+    def __init__(self, send: Callable[[str, str], bytes]) -> None:
+        self._send = send
+
+    def all(self) -> list[Snapshot]:
+        """As ``Snapshots.all``."""
+        return [Snapshot(**each) for each in json.loads(self._send("GET", "/snapshots"))]
+
+    def take(self, name: str, *, again: bool = False) -> Snapshot:
+        """As ``Snapshots.take``."""
+        method = "PUT" if again else "POST"
+        return Snapshot(**json.loads(self._send(method, f"/snapshots/{quote(name, safe='')}")))
+
+    def remove(self, name: str) -> None:
+        """As ``Snapshots.remove``."""
+        self._send("DELETE", f"/snapshots/{quote(name, safe='')}")
+
+    def restore(self, name: str) -> list[str]:
+        """As ``Snapshots.restore``."""
+        names: list[str] = json.loads(self._send("POST", f"/snapshots/{quote(name, safe='')}/restore"))["restored"]
+        return names

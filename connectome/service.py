@@ -23,6 +23,7 @@ from secrets import token_hex, token_urlsafe
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from connectome import archives, credentials
+from connectome.config import Settings
 from connectome.credentials import ROLES as ROLES
 from connectome.credentials import Credential, Credentials, digest_of, expiry, new_secret
 from connectome.credentials import Role as Role
@@ -45,7 +46,8 @@ from connectome.errors import (
 from connectome.extjson import preview
 from connectome.query import Document, Filter
 from connectome.schemas import Schema
-from connectome.stores import Barred, Collection, Find, Index, Ledger, Reader, Store, Writer, index_path
+from connectome.stores import Barred, Collection, Find, Index, Ledger, Reader, Store, Writer, index_path, open_store
+from connectome.stores.readonly import read_only
 
 _log = logging.getLogger(__name__)
 
@@ -164,6 +166,20 @@ def _exclusive(
             raise LedgerChanged("other processes change the catalog all the time: nothing was changed; try again")
 
     return until_saved
+
+
+def opened(settings: Settings, *, holder: str = "") -> Service:
+    """
+    The collections of the store that the settings name; to be read alone, where they say so.
+
+    Args:
+        holder: What the store says of this process to others that want it, such as the URL that it serves.
+
+    Raises:
+        StoreLocked, StoreFailed: The store, or the catalog in it, cannot be had.
+    """
+    store = open_store(settings.data, holder=holder, **settings.embedded)
+    return Service(read_only(store) if settings.read_only else store)
 
 
 class Service:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Response, request
 
 from connectome.config import Settings
-from connectome.service import Service
-from connectome.stores import open_store
+from connectome.service import Service, opened
 from connectome.web import admin, atlas, console, logs, problems
 from connectome.web.activity import Activity
 from connectome.web.api import OPERATIONS, Api
@@ -48,7 +47,7 @@ def create_app(settings: Settings, service: Service | None = None) -> Flask:
         StoreLocked, StoreFailed: The data directory cannot be had.
     """
     if service is None:
-        service = Service(open_store(settings.data, **settings.embedded))
+        service = opened(settings)
         atexit.register(service.close)
 
     # A hundred levels of a document under a schema of many parts, which Python's thousand frames do not hold.
@@ -65,6 +64,7 @@ def _assembled(settings: Settings, service: Service) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["ADMINISTRATOR_TOKEN"] = settings.admin_token or service.administrator_token()
     app.extensions["connectome"] = service
+    app.extensions["connectome.settings"] = settings
     app.extensions["connectome.activity"] = activity = Activity()
     # What is rehearsed runs on an application of its own.
     app.extensions["connectome.create_app"] = _assembled
@@ -73,7 +73,8 @@ def _assembled(settings: Settings, service: Service) -> Flask:
     for blueprint in (admin.blueprint, admin.health):
         app.register_blueprint(blueprint)
     app.register_error_handler(Exception, lambda error: problems.of(error, request.method))
-    console.register(app, settings)
+    if settings.has_console:
+        console.register(app)
     app.after_request(_never_kept)
 
     api = Api(service, activity, max_body_bytes=settings.max_body_bytes, max_time_seconds=settings.max_time_seconds)

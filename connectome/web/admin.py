@@ -9,10 +9,11 @@ import flask
 from flask import Blueprint, Response, current_app
 
 from connectome import __version__, extjson, formats
-from connectome.errors import Unauthorized
+from connectome.errors import NotFound, Unauthorized
 from connectome.schemas import Schema
 from connectome.service import MAX_GRACE_SECONDS, ROLES, Service, same_secret
-from connectome.web import bodies
+from connectome.snapshots import Snapshots
+from connectome.web import bodies, console
 from connectome.web.exchange import NO_LIMIT, Answer, Request
 
 blueprint: Final = Blueprint("admin", __name__, url_prefix="/-/admin")
@@ -191,6 +192,44 @@ def backup() -> Response:
 def restore() -> Answer:
     """Make the collections of a backup anew: all of them, or none."""
     return _answer({"restored": _service().restore(_request(unlimited=True).body())}, 201)
+
+
+def _snapshots() -> Snapshots:
+    return Snapshots(_service(), current_app.extensions["connectome.settings"])
+
+
+@blueprint.get("/snapshots")
+def snapshots() -> Answer:
+    """List the snapshots, the oldest first."""
+    return _answer([asdict(each) for each in _snapshots().all()])
+
+
+@blueprint.route("/snapshots/<name>", methods=["POST", "PUT"])
+def take_snapshot(name: str) -> Answer:
+    """Take a snapshot of all collections; PUT takes it in place of the one that has the name."""
+    return _answer(asdict(_snapshots().take(name, again=flask.request.method == "PUT")), 201)
+
+
+@blueprint.delete("/snapshots/<name>")
+def remove_snapshot(name: str) -> Response:
+    """Remove a snapshot."""
+    _snapshots().remove(name)
+    return Response(status=204)
+
+
+@blueprint.post("/snapshots/<name>/restore")
+def restore_snapshot(name: str) -> Answer:
+    """Have the collections of a snapshot hold what they held; the snapshot ``undo`` keeps what they hold now."""
+    return _answer({"restored": _snapshots().restore(name)})
+
+
+@blueprint.post("/login")
+def login() -> Answer:
+    """A link that signs in to the console once, within fifteen minutes."""
+    path = console.login_path(current_app)
+    if path is None:
+        raise NotFound("the console of this server is off")
+    return _answer({"url": console.site.base_url() + path}, 201)
 
 
 @health.get("/health")

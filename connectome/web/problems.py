@@ -50,6 +50,7 @@ STATUS: Final[dict[type[errors.ConnectomeError], tuple[int, str]]] = {
     errors.OutcomeUnknown: (503, "The store has failed"),
     errors.CollectionDamaged: (503, "The collection is damaged"),
     errors.NoSpace: (507, "The disk is full"),
+    errors.ReadOnly: (403, "Nothing may be written here"),
     errors.ConfigurationError: (500, "The server is not set up"),
     errors.AddressUnavailable: (500, "The server is not set up"),
 }

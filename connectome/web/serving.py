@@ -15,6 +15,7 @@ import socket
 import threading
 from collections.abc import Callable
 from importlib import metadata
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from waitress.channel import HTTPChannel
@@ -44,6 +45,7 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         AddressUnavailable: The address is in use, not of this machine, or not ours to take.
     """
+    bound = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
@@ -54,6 +56,8 @@ def bind(host: str, port: int) -> socket.socket:
         # Two servers may bind one port; only one of them may listen.
         bound.listen(BACKLOG)
     except OSError as error:
+        if bound:
+            bound.close()
         reason = error.strerror or error
         raise AddressUnavailable(f"cannot listen on {host} port {port}: {reason}; another --port may do") from None
     return bound
@@ -91,6 +95,17 @@ def has_granian() -> bool:
     except metadata.PackageNotFoundError:
         return False
     return (2, 8, 2) <= tuple(map(int, version[:3])) < (3,)
+
+
+def require_gunicorn() -> None:
+    """
+    Look whether ``forking`` can be imported.
+
+    Raises:
+        ConfigurationError: gunicorn is not installed.
+    """
+    if not find_spec("gunicorn"):
+        raise ConfigurationError("server is gunicorn, which is not installed: pip install 'connectome[gunicorn]'")
 
 
 class _Problem(ErrorTask):

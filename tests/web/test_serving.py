@@ -284,4 +284,4 @@ class TestChoice:
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
 
         assert ended.returncode == 2
-        assert ended.stderr == "connectome: server is auto or granian or waitress, not apache\n"
+        assert ended.stderr == "connectome: server is auto or granian or waitress or gunicorn, not apache\n"
