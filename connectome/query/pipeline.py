@@ -14,7 +14,6 @@ from typing import Final, TypeVar
 
 from connectome.errors import QueryError, UpdateError, at
 from connectome.extjson import preview
-from connectome.query.accumulators import check_held
 from connectome.query.expressions.language import one_moment
 from connectome.query.filter import Filter
 from connectome.query.paths import parse_field_path
@@ -30,6 +29,7 @@ from connectome.query.stages import (
     Stage,
     Transform,
     bounded,
+    few,
     in_time,
     of_each,
     stage,
@@ -245,14 +245,8 @@ class _Facet:
     pipelines: Mapping[str, Sequence[Stage]]
 
     def __call__(self, documents: Iterable[Document]) -> Iterator[Document]:
-        held = list(_few(documents))
-        yield bounded({name: list(_few(_run(stages, held))) for name, stages in self.pipelines.items()})
-
-
-def _few(documents: Iterable[Document]) -> Iterator[Document]:
-    for count, document in enumerate(documents):
-        check_held(count)
-        yield document
+        held = list(few(documents))
+        yield bounded({name: list(few(_run(stages, held))) for name, stages in self.pipelines.items()})
 
 
 @stage("$facet")

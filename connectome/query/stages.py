@@ -19,7 +19,7 @@ from bson import Int64
 
 from connectome.errors import QueryError, at
 from connectome.extjson import MAX_DEPTH, preview
-from connectome.query.accumulators import Accumulator, check_held, compile_accumulator
+from connectome.query.accumulators import MAX_HELD, Accumulator, check_held, compile_accumulator
 from connectome.query.deadline import check
 from connectome.query.expressions import compile_expression
 from connectome.query.expressions.language import SYSTEM_VARIABLES, named_arguments, null_if_missing, read
@@ -85,6 +85,18 @@ def in_time(documents: Iterable[Document]) -> Iterator[Document]:
     for count, document in enumerate(documents):
         if count % _CHUNK == 0:
             check()
+        yield document
+
+
+def few(documents: Iterable[Document]) -> Iterator[Document]:
+    """
+    The same documents, where all of them can be held at one time.
+
+    Raises:
+        QueryError: ``QueryExceededMemoryLimitNoDiskUseAllowed``.
+    """
+    for count, document in enumerate(documents, 1):
+        check_held(count)
         yield document
 
 
@@ -572,4 +584,10 @@ def sample(operand: Value) -> Stage:
             raise QueryError(
                 f"the size of $sample is a positive whole number, not {preview(given['size'])}", code="Location28747"
             )
-    return lambda documents: heapq.nsmallest(size, documents, key=lambda _: random.random())
+
+    def chosen(documents: Iterable[Document]) -> Iterable[Document]:
+        # Of a small sample the others are let go as they come.
+        some = few(documents) if size > MAX_HELD else documents
+        return heapq.nsmallest(size, some, key=lambda _: random.random())
+
+    return chosen

@@ -282,7 +282,7 @@ _PLAIN: Final[dict[type, Callable[[Any], Any]]] = {
     MaxKey: lambda _: {},
 }
 
-# By status: what the service calls it, or would call it.  What is not here is wrong with the documents or the query, so MongoDB's.
+# By status: what the service calls it, or would.  What is not here is about documents or a query, and so MongoDB's.
 _CODES: Final = {
     401: "InvalidSession",
     403: "NoMatchingRuleFound",
