@@ -113,8 +113,8 @@ def _operation(api: Api, name: str, credential: str, collection: str) -> Answer:
 
 
 def _action(data_api: Atlas, app: str, version: str, action: str) -> Answer:
-    # Both are as they were in the URL of the service: there is one application here, and the versions are alike.
-    return data_api(request.environ, action)
+    # The application is as it was in the URL of the service: there is one here.
+    return data_api(request.environ, version, action)
 
 
 def _routed(response: Response) -> Response:

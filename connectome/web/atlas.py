@@ -51,7 +51,9 @@ from connectome.web.exchange import Answer, Request
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-ROUTE: Final = "/app/<app>/endpoint/data/<any(v1, beta):version>/action/<action>"
+ROUTE: Final = "/app/<app>/endpoint/data/<version>/action/<action>"
+# Alike, here.
+VERSIONS: Final = ("v1", "beta")
 METHODS: Final = ("POST", "OPTIONS")
 # What comes here by another method is refused here, in the shape of the service.
 ROUTED_METHODS: Final = (*METHODS, "GET", "HEAD", "PUT", "PATCH", "DELETE")
@@ -148,13 +150,13 @@ class Atlas:
         self._max_body_bytes = max_body_bytes
         self._max_time_seconds = max_time_seconds
 
-    def __call__(self, environ: WSGIEnvironment, name: str) -> Answer:
+    def __call__(self, environ: WSGIEnvironment, version: str, name: str) -> Answer:
         """The answer to a request for an action; whatever goes wrong is one too, in the words of the service."""
         started = time.perf_counter()
         request = Request(environ, self._max_body_bytes)
         body: dict[str, Any] = {}
         try:
-            declared = _declared(name, request.method)
+            declared = _declared(version, name, request.method)
             if request.method == "OPTIONS":
                 answer = Answer(b"", "text/html; charset=utf-8", headers=(("Allow", ", ".join(sorted(METHODS))),))
             else:
@@ -187,7 +189,9 @@ class Atlas:
         return opened(other, collection)
 
 
-def _declared(name: str, method: str) -> Action:
+def _declared(version: str, name: str, method: str) -> Action:
+    if version not in VERSIONS:
+        raise NotFound(f"there is no such version; expected {' or '.join(VERSIONS)}")
     declared = ACTIONS.get(name)
     if declared is None:
         nearest = difflib.get_close_matches(name, ACTIONS, n=1)

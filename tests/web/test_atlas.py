@@ -375,7 +375,10 @@ class TestErrors:
         path = ROUTE.replace("v1", "beta")
 
         assert todo.post("find", path=path).status_code == 200
-        assert todo.post("find", path=ROUTE.replace("v1", "v2")).status_code == 404
+        assert todo.refused(todo.post("find", path=ROUTE.replace("v1", "v2")), 404) == (
+            "EndpointNotFound",
+            "there is no such version; expected v1 or beta",
+        )
 
 
 class TestActivity:
