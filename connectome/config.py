@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from connectome.errors import ConfigurationError
-from connectome.network import Origins
+from connectome.network import Origins, Proxies, Rate
 
 Origin = Literal["default", "file", "environment", "argument"]
 # What of a setting nobody may see: all of it, or the password in a URL.
@@ -102,6 +102,36 @@ class Settings:
     open: bool = _setting(False, "Open the console in the browser.")
     quiet: bool = _setting(False, "Print no greeting.", short="q")
     verbose: bool = _setting(False, "Log what is of use to whoever looks for a fault.", short="v")
+    compress_bytes: int = _setting(
+        4096, "Answers of this many bytes and more go out as gzip to clients that take it; 0 compresses none."
+    )
+    rate_limit: str = _setting(
+        "", "How often each credential may ask, such as 50/s; as many may come at once. Empty for no limit."
+    )
+    failure_limit: str = _setting(
+        "10/min",
+        "How many wrong credentials may come from an address; by default this machine's own are not counted. Empty for "
+        "no limit.",
+    )
+    trusted_proxy: str = _setting(
+        "", "The addresses or networks of proxies whose X-Forwarded-… or Forwarded headers are believed."
+    )
+    max_document_bytes: int = _setting(
+        16 * 1024 * 1024, "The largest document that is kept, as JSON; a larger one is 400 BSONObjectTooLarge."
+    )
+    max_query_terms: int = _setting(
+        5000, "How many names and elements a filter, projection, sort or update may have; more are 400 TooManyTerms."
+    )
+    max_in_values: int = _setting(100_000, "How many values $in and $nin may have; more are 400 TooManyValues.")
+    max_result_documents: int = _setting(
+        0, "How many documents an answer may have; more are 400 ResultTooLarge, 0 is no limit."
+    )
+    max_result_bytes: int = _setting(
+        0, "How large an answer may be; a larger one is 400 ResultTooLarge, 0 is no limit."
+    )
+    max_connections: int = _setting(1000, "How many connections are open at the same time; others wait.")
+    max_header_bytes: int = _setting(65536, "The largest head of a request; a larger one is refused.")
+    idle_seconds: int = _setting(60, "After this long without a byte a connection is closed; see docs/limits.md.")
     # Of those that ``from_environ`` was given, where from.
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
 
@@ -122,6 +152,7 @@ class Settings:
             raise ConfigurationError(
                 f"workers is 1, not {self.workers}, with the server {self.server}: gunicorn has more"
             )
+        _ = self.origins_allowed, self.request_rate, self.failure_rate, self.proxies
 
     def origin(self, name: str) -> Origin:
         """Where the value of a setting comes from."""
@@ -139,9 +170,24 @@ class Settings:
         return self.access_log or self.log_format == "json"
 
     @property
+    def request_rate(self) -> Rate | None:
+        """The rate of ``rate_limit``."""
+        return Rate.read("rate_limit", self.rate_limit)
+
+    @property
+    def failure_rate(self) -> Rate | None:
+        """The rate of ``failure_limit``."""
+        return Rate.read("failure_limit", self.failure_limit)
+
+    @property
+    def proxies(self) -> Proxies:
+        """The addresses of ``trusted_proxy``."""
+        return Proxies.read(self.trusted_proxy)
+
+    @property
     def embedded(self) -> dict[str, Any]:
         """What the embedded store is told."""
-        names = ("durability", "checkpoint_writes", "checkpoint_bytes", "cache_bytes")
+        names = ("durability", "checkpoint_writes", "checkpoint_bytes", "cache_bytes", "max_document_bytes")
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -198,6 +244,15 @@ _BOUNDS: Final[dict[str, range | tuple[str, ...]]] = {
     "max_time_seconds": range(1, 86401),
     "log_format": ("text", "json"),
     "workers": range(1, 1001),
+    "compress_bytes": range(2**40),
+    "max_document_bytes": range(1, 2**40),
+    "max_query_terms": range(1, 2**40),
+    "max_in_values": range(1, 2**40),
+    "max_result_documents": range(2**40),
+    "max_result_bytes": range(2**40),
+    "max_connections": range(1, 2**20),
+    "max_header_bytes": range(8192, 2**24 + 1),
+    "idle_seconds": range(1, 86401),
 }
 
 

@@ -682,7 +682,7 @@ class TestCredentials:
 
     def test_a_name_that_is_none_is_refused(self, place, id):
         """With the nearest that there is."""
-        place("create", id)
+        place("collections", "create", id)
 
         assert refused(place("credentials", "rotate", id, "reed")) == (
             1,

@@ -158,9 +158,16 @@ class TestCredentials:
         listed = done("credentials", "ls", *place)
         masked = json.loads(done("credentials", "ls", "--json", *place))
 
-        assert listed == "".join(f"films  {role:5}  {key[:3]}…{key[-4:]}\n" for role, key in keys.items())
-        assert masked[0] == {"collection": "films", "role": "read", "credential": f"cr_…{keys['read'][-4:]}"}
+        assert [line.split()[:4] for line in listed.splitlines()] == [
+            ["films", role, role, f"…{key[-4:]}"] for role, key in keys.items()
+        ]
+        assert not [key for key in keys.values() if key in listed]
+        assert (masked[0]["collection"], masked[0]["role"]) == ("films", "read")
+        assert masked[0]["ending"] == keys["read"][-4:]
         assert done("credentials", "show", "films", "write", *place) == f"{keys['write']}\n"
+        added = done("credentials", "add", "films", "ci", "--role", "read", *place)
+        assert done("credentials", "show", "films", "ci", *place) == added
+        done("credentials", "revoke", "films", "ci", *place)
         assert done("credentials", "show", "films", *place) == f"read   {keys['read']}\nwrite  {keys['write']}\n"
 
 

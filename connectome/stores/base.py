@@ -174,6 +174,15 @@ class Reader(Protocol):
             QueryError: A stage is not done by this store, or meets a value that it cannot take.
         """
 
+    @property
+    def version(self) -> str | None:
+        """
+        A name for what can be read now: another one after each write, and never again for anything else, not after
+        a restart and not of another collection.  None where nobody can say.
+
+        What is read afterwards is that, or newer.
+        """
+
 
 class Writer(Protocol):
     """What a write credential yields.  Every call happens as a whole or not at all."""
@@ -255,7 +264,7 @@ class Barred:
     """A collection whose files are damaged, or cannot be had: it answers nothing but that, and takes nothing."""
 
     size = 0
-    changed = None
+    changed = version = None
 
     def __init__(self, error: StoreError) -> None:
         self._error = error

@@ -13,6 +13,7 @@ import copy
 import gc
 import json
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -118,6 +119,7 @@ class LiveTable(Table):
         storage: The files; None where nothing is kept.
         too_long: Whether the journal has grown so long that it should be folded into its data file.
         checkpoint_soon: Has ``checkpoint`` called, by another thread.
+        max_document_bytes: A larger document, as it is stored, is refused.
 
     Raises:
         StoreFailed: The files hold what is no table of documents.
@@ -129,7 +131,9 @@ class LiveTable(Table):
         *,
         too_long: Callable[[JournaledStorage], bool],
         checkpoint_soon: Callable[[LiveTable], None],
+        max_document_bytes: int = 2**24,
     ) -> None:
+        self._max_document_bytes = max_document_bytes
         tables: Tables = storage.read() if storage else {}
         super().__init__(storage, "_default", cache_size=0)  # type: ignore[arg-type]  # without files there is none
         self._files = storage
@@ -146,6 +150,9 @@ class LiveTable(Table):
         )
         self._last = max(self._numbers.values(), default=0)
         self._seq, self._crc = (storage.state.seq, storage.state.prev) if storage else (0, 0)
+        # A power cut may take back what was published, and the journal count the same numbers again for other writes.
+        self._incarnation = secrets.token_hex(6)
+        self.version = f"{self._incarnation}-{self._seq}"
         self._buffer: list[_Waiting] = []
         # The last of those that are being written just now.
         self._flushed: _Waiting | None = None
@@ -230,17 +237,27 @@ class LiveTable(Table):
 
         Args:
             removed: The ``_id`` of each document to remove, by its number.
+
+        Raises:
+            InvalidRequest: ``BSONObjectTooLarge`` -- a document takes more than ``max_document_bytes``.
         """
-        self._seq += 1
         record = b""
-        texts: dict[int, bytes] = {}
+        texts = {number: extjson.encode(document, mode="stored") for number, document in put.items()}
+        for number, text in texts.items():
+            if len(text) > self._max_document_bytes:
+                raise InvalidRequest(
+                    f"a document may take {self._max_document_bytes} bytes of JSON, and that with the _id "
+                    f"{preview(put[number]['_id'])} would take {len(text)}",
+                    code="BSONObjectTooLarge",
+                    pointer=None,
+                )
+        self._seq += 1
         if self._files:
-            texts = {number: extjson.encode(document, mode="stored") for number, document in put.items()}
             record = line(self._seq, self._crc, self._files.durable, change(texts.items(), list(removed)))
             self._crc = int(record[:8], 16)
         numbers: dict[Any, int | None] = {index_key(identity): None for identity in removed.values()}
         numbers.update((index_key(document["_id"]), number) for number, document in put.items())
-        rows = self.pending.changed(put, list(removed), texts=texts if extjson.HAS_MSGSPEC else {})
+        rows = self.pending.changed(put, list(removed), texts=texts if self._files and extjson.HAS_MSGSPEC else {})
         waiting = _Waiting(rows, numbers, self._seq, record)
         self.pending = waiting.rows
         with self._publishing:
@@ -312,6 +329,8 @@ class LiveTable(Table):
                         self._numbers[key] = number
                     if self._pending_numbers.get(key) == number:
                         self._pending_numbers.pop(key, None)
+        # After the rows: what is read under a version is what it names, or newer.
+        self.version = f"{self._incarnation}-{batch[-1].seq}"
         self.changed = datetime.now(UTC)
         for each in batch:
             each.done = True
@@ -412,6 +431,10 @@ class EmbeddedCollection:
     @property
     def changed(self) -> datetime | None:
         return self._table.changed
+
+    @property
+    def version(self) -> str:
+        return self._table.version
 
     def set_schema(self, schema: Schema | None, *, satisfied: bool = False) -> None:
         with self._table.writing():
@@ -688,6 +711,7 @@ class EmbeddedStore:
         checkpoint_writes, checkpoint_bytes: A journal of more records than this, or of more bytes than this and than
             its data file, is folded into the file.
         cache_bytes: How much memory the columns, indexes and encoded documents of one collection may take.
+        max_document_bytes: A larger document, as JSON, is refused.
         disk: The file system.
 
     Raises:
@@ -706,6 +730,7 @@ class EmbeddedStore:
         checkpoint_writes: int = 100_000,
         checkpoint_bytes: int = 2**20,
         cache_bytes: int = 2**28,
+        max_document_bytes: int = 2**24,
         disk: Files | None = None,
     ) -> None:
         self._directory = directory
@@ -713,6 +738,7 @@ class EmbeddedStore:
         self._checkpoint_writes = checkpoint_writes
         self._checkpoint_bytes = checkpoint_bytes
         self._cache_bytes = cache_bytes
+        self._max_document_bytes = max_document_bytes
         self._disk = disk or Disk()
         self._tables: dict[str, LiveTable] = {}
         with files.disk_errors(f"making the data directory {directory}"):
@@ -749,7 +775,12 @@ class EmbeddedStore:
             with _collector_at_rest():
                 storage = JournaledStorage(self._files_of(name), new=new, durability=self._durability)
         with _collector_at_rest():
-            table = LiveTable(storage, too_long=self._is_too_long, checkpoint_soon=self._checkpoint_soon)
+            table = LiveTable(
+                storage,
+                too_long=self._is_too_long,
+                checkpoint_soon=self._checkpoint_soon,
+                max_document_bytes=self._max_document_bytes,
+            )
         self._tables[name] = table
         return EmbeddedCollection(table, schema, cache_bytes=self._cache_bytes)
 

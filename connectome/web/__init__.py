@@ -16,9 +16,12 @@ from connectome.web import admin, atlas, console, logs, problems
 from connectome.web.activity import Activity
 from connectome.web.api import OPERATIONS, Api
 from connectome.web.atlas import Atlas
+from connectome.web.compression import Compressed
 from connectome.web.cors import CrossOrigin
 from connectome.web.exchange import NEVER_KEPT, Answer
 from connectome.web.express import ExpressLane
+from connectome.web.limits import FailedCredentials
+from connectome.web.proxies import Forwarded
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -77,7 +80,7 @@ def _assembled(settings: Settings, service: Service) -> Flask:
         console.register(app)
     app.after_request(_never_kept)
 
-    api = Api(service, activity, max_body_bytes=settings.max_body_bytes, max_time_seconds=settings.max_time_seconds)
+    api = Api(service, activity, settings)
     for each in OPERATIONS.values():
         app.add_url_rule(
             f"/collection/{each.name}/<credential>/<collection>",
@@ -101,10 +104,17 @@ def _assembled(settings: Settings, service: Service) -> Flask:
 
 def _layered(application: WSGIApplication, settings: Settings, service: Service) -> WSGIApplication:
     """What stands around the application; what is off is not there."""
+    if rate := settings.failure_rate:
+        spares_loopback = settings.origin("failure_limit") == "default"
+        application = FailedCredentials(application, rate, spares_loopback=spares_loopback)
+    if settings.compress_bytes:
+        application = Compressed(application, settings.compress_bytes)
     if origins := settings.origins_allowed:
         application = CrossOrigin(application, origins)
     if settings.logs_requests:
         application = logs.AccessLog(application, service, logged=settings.access_log)
+    if settings.trusted_proxy:
+        application = Forwarded(application, settings.proxies)
     return application
 
 

@@ -40,10 +40,13 @@ class Request:
     What can be known of a request beside its path.
 
     max_body_bytes: a larger body is not read.
+    max_result_documents, max_result_bytes: a larger answer is refused; 0 where there is no such bound.
     """
 
     environ: WSGIEnvironment
     max_body_bytes: int
+    max_result_documents: int = 0
+    max_result_bytes: int = 0
 
     @property
     def method(self) -> str:
@@ -209,17 +212,27 @@ class Answer:
     @property
     def all_headers(self) -> list[tuple[str, str]]:
         """Everything that stands above the body."""
-        if self.status == 304:
+        if self.status == 304:  # nothing is said of a body that the client has
             return [*self.headers, *NEVER_KEPT]
-        if isinstance(self.body, Stream):
-            return [("Content-Type", self.content_type), *self.headers, *NEVER_KEPT]
-        body_headers = (("Content-Type", self.content_type), ("Content-Length", str(len(self.body))))
+        length = self.length
+        body_headers = [("Content-Type", self.content_type)]
+        if length is not None:
+            body_headers.append(("Content-Length", str(length)))
         return [*body_headers, *self.headers, *NEVER_KEPT]
+
+    @property
+    def length(self) -> int | None:
+        """The bytes of the body; None where that is known only once it is sent."""
+        return None if isinstance(self.body, Stream) else len(self.body)
 
     @property
     def pieces(self) -> Iterable[bytes]:
         """The body, in the pieces in which it is sent."""
         return [self.body] if isinstance(self.body, bytes) else iter(self.body)
+
+    def saying(self, *headers: tuple[str, str]) -> Answer:
+        """The same answer with more headers."""
+        return Answer(self.body, self.content_type, self.status, (*self.headers, *headers))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_response(self.status_line, self.all_headers)

@@ -117,7 +117,7 @@ class _Problem(ErrorTask):
         refusal = problems.refusal(error.code, error.reason, str(error.body))
         self.status, self.response_headers = refusal.status_line, refusal.all_headers
         self.set_close_on_finish()
-        self.content_length = len(refusal.body)
+        self.content_length = refusal.length
         for piece in refusal.pieces:
             self.write(piece)
 
@@ -129,7 +129,14 @@ class _Channel(HTTPChannel):
 def _with_waitress(app: WSGIApplication, bound: socket.socket, threads: int) -> None:
     # "Task queue depth is 1" is no news to anybody.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    server: Any = create_server(app, sockets=[bound], threads=threads, backlog=BACKLOG)
+    server: Any = create_server(
+        app,
+        sockets=[bound],
+        threads=threads,
+        backlog=BACKLOG,
+        # Whom to believe is for the application to say, on every server alike.
+        clear_untrusted_proxy_headers=False,
+    )
     server.channel_class = _Channel
     server.run()
 
