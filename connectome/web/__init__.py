@@ -89,9 +89,7 @@ def _assembled(settings: Settings, service: Service) -> Flask:
             methods=each.methods,
             provide_automatic_options=False,
         )
-    data_api = Atlas(
-        service, activity, max_body_bytes=settings.max_body_bytes, max_time_seconds=settings.max_time_seconds
-    )
+    data_api = Atlas(service, activity, settings, api.rate)
     app.add_url_rule(
         atlas.ROUTE, "atlas", partial(_action, data_api), methods=atlas.ROUTED_METHODS, provide_automatic_options=False
     )

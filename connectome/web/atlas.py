@@ -13,7 +13,7 @@ import difflib
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +24,7 @@ from werkzeug.datastructures import Authorization
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from connectome import extjson
+from connectome.config import Settings
 from connectome.errors import (
     AccessError,
     ConnectomeError,
@@ -47,6 +48,8 @@ from connectome.web import bodies, problems
 from connectome.web.activity import Activity
 from connectome.web.envelopes import BOOLEAN, COUNT, OBJECT, OBJECT_OR_ARRAY, STRING, Shape, array, envelope
 from connectome.web.exchange import Answer, Request
+from connectome.web.limits import RequestRate
+from connectome.web.sizes import Sizes
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -65,18 +68,13 @@ _NAMESPACE: Final = {"dataSource": STRING, "database": STRING, "collection": STR
 
 @dataclass(frozen=True)
 class Found:
-    """The answer to a find: the documents of a question, which a store may have as text already."""
+    """
+    Documents that are the answer.
 
-    collection: Reader
-    find: Find
+    texts: whether they shall be canonical Extended JSON, or plain → each of them as text.
+    """
 
-    def text(self, *, canonical: bool) -> bytes:
-        """The body of the answer."""
-        if canonical:
-            texts = [extjson.encode(each, mode="canonical") for each in self.collection.find(self.find)]
-        else:
-            texts = list(map(plain_text, self.collection.encoded(self.find)))
-        return b'{"documents":[' + b",".join(texts) + b"]}"
+    texts: Callable[[bool], Iterator[bytes]]
 
 
 _Function = Callable[[Any, dict[str, Any]], dict[str, Any] | Found]
@@ -100,14 +98,14 @@ class Action:
     fits: Callable[[Any], bool]
     function: _Function
 
-    def received(self, request: Request) -> dict[str, Any]:
+    def decoded(self, content: bytes) -> dict[str, Any]:
         """
-        The decoded body of a request.
+        What the body of a request says.
 
         Raises:
-            InvalidRequest, InvalidJSON, BodyTooLarge: It is not what this action takes.
+            InvalidRequest, InvalidJSON: It is not what this action takes.
         """
-        body: dict[str, Any] = bodies.received(request)
+        body: dict[str, Any] = bodies.decoded(content)
         if not self.fits(body):
             bodies.require(self.body, body)
         return body
@@ -141,32 +139,42 @@ class Atlas:
 
     Args:
         activity: what is told of every answer.
-        max_time_seconds: How long an action may match, sort and compute.
+        settings: The limits are read of them.
+        rate: How often a credential may ask, here and elsewhere together.
     """
 
-    def __init__(self, service: Service, activity: Activity, *, max_body_bytes: int, max_time_seconds: float) -> None:
+    def __init__(self, service: Service, activity: Activity, settings: Settings, rate: RequestRate | None) -> None:
         self._service = service
         self._activity = activity
-        self._max_body_bytes = max_body_bytes
-        self._max_time_seconds = max_time_seconds
+        self._max_time_seconds = settings.max_time_seconds
+        self._bounds = settings.max_body_bytes, settings.max_result_documents, settings.max_result_bytes
+        self._sizes = Sizes(settings.max_query_terms, settings.max_in_values)
+        self._rate = rate
 
     def __call__(self, environ: WSGIEnvironment, version: str, name: str) -> Answer:
         """The answer to a request for an action; whatever goes wrong is one too, in the words of the service."""
         started = time.perf_counter()
-        request = Request(environ, self._max_body_bytes)
+        request = Request(environ, *self._bounds)
         body: dict[str, Any] = {}
+        standing: tuple[tuple[str, str], ...] = ()
         try:
             declared = _declared(version, name, request.method)
             if request.method == "OPTIONS":
                 answer = Answer(b"", "text/html; charset=utf-8", headers=(("Allow", ", ".join(sorted(METHODS))),))
             else:
                 keys = _keys(request)
-                body = declared.received(request)
-                side = self._side(keys, body["collection"], declared.role)
+                content = request.body()
+                body = declared.decoded(content)
+                credential, side = self._side(keys, body["collection"], declared.role)
+                if self._rate:
+                    standing = self._rate.take((body["collection"], credential))
+                self._sizes.check(name, body, len(content))
                 with deadline(self._max_time_seconds):
                     answer = _answer(request, declared.function(side, body), declared.status)
         except Exception as error:
             answer = _failure(error, request, ACTIONS.get(name))
+        if standing:
+            answer = answer.saying(*standing)
         collection = body.get("collection", "")
         self._activity.record(
             name if name in ACTIONS else "",
@@ -177,16 +185,16 @@ class Atlas:
         )
         return answer
 
-    def _side(self, keys: str, collection: str, role: Role) -> Reader | Writer:
-        """The side that a credential opens, or one of two that are joined; where none does, the last refusal."""
+    def _side(self, keys: str, collection: str, role: Role) -> tuple[str, Reader | Writer]:
+        """The credential, of two that may be joined, that opens the side, and the side; else the last refusal."""
         opened = self._service.reader if role == "read" else self._service.writer
         one, _, other = keys.partition(_JOINS)
         try:
-            return opened(one, collection)
+            return one, opened(one, collection)
         except AccessError:
             if not other:
                 raise
-        return opened(other, collection)
+        return other, opened(other, collection)
 
 
 def _declared(version: str, name: str, method: str) -> Action:
@@ -221,7 +229,10 @@ def _answer(request: Request, value: dict[str, Any] | Found, status: int) -> Ans
     form = request.preferred(bodies.JSON, bodies.CANONICAL)
     canonical = form == bodies.CANONICAL
     if isinstance(value, Found):
-        return Answer(value.text(canonical=canonical), form, status)
+        texts = value.texts(canonical)
+        if most := request.max_result_documents:
+            texts = bodies.at_most(texts, most)
+        return Answer(bodies.joined(request, texts, b'{"documents":[', b",", b"]}"), form, status)
     text = extjson.encode(value, mode="canonical") if canonical else extjson.encode(plain(value))
     return Answer(text, form, status)
 
@@ -350,7 +361,14 @@ def find_one(collection: Reader, body: dict[str, Any]) -> dict[str, Any]:
 @action("find", role="read", fails="find documents", takes={**_FIND, "limit": COUNT})
 def find(collection: Reader, body: dict[str, Any]) -> Found:
     """The documents that match; without a limit, all of them."""
-    return Found(collection, _find(body, limit=int(body.get("limit", 0))))
+    question = _find(body, limit=int(body.get("limit", 0)))
+
+    def texts(canonical: bool) -> Iterator[bytes]:
+        if canonical:
+            return (extjson.encode(each, mode="canonical") for each in collection.find(question))
+        return map(plain_text, collection.encoded(question))
+
+    return Found(texts)
 
 
 @action(
@@ -360,10 +378,16 @@ def find(collection: Reader, body: dict[str, Any]) -> Found:
     takes={"pipeline": array(OBJECT)},
     required=["pipeline"],
 )
-def aggregate(collection: Reader, body: dict[str, Any]) -> dict[str, Any]:
+def aggregate(collection: Reader, body: dict[str, Any]) -> Found:
     """What the stages of a pipeline make of the documents."""
     with at("pipeline"):
-        return {"documents": list(collection.aggregate(Pipeline(body["pipeline"])))}
+        # All of them, before the first is sent: any may be refused.
+        made = list(collection.aggregate(Pipeline(body["pipeline"])))
+    return Found(
+        lambda canonical: (
+            extjson.encode(each, mode="canonical") if canonical else extjson.encode(plain(each)) for each in made
+        )
+    )
 
 
 def _identified(document: Document) -> Document:

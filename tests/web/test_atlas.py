@@ -381,6 +381,69 @@ class TestErrors:
         )
 
 
+@pytest.fixture
+def posted(directory):
+    """What a server with some settings answers to actions on a collection of ten documents, in this process."""
+    services = []
+
+    def post(settings, *calls):
+        services.append(Service(open_store(directory)))
+        services[0].create(
+            id="tasks", credentials={"read": "cr_1", "write": "cw_1"}, documents=[{"n": n} for n in range(10)]
+        )
+        client = create_app(Settings(data=directory, **settings), services[0]).test_client()
+        return [
+            client.post(
+                ROUTE + action,
+                json={"dataSource": "a", "database": "b", "collection": "tasks", **body},
+                headers={"apiKey": "cr_1+cw_1"},
+            )
+            for action, body in calls
+        ]
+
+    yield post
+    for service in services:
+        service.close()
+
+
+class TestLimits:
+    @pytest.mark.parametrize("call", [("find", {}), ("aggregate", {"pipeline": []})])
+    @pytest.mark.parametrize("limit", ["max_result_documents", "max_result_bytes"])
+    def test_of_an_answer(self, posted, call, limit):
+        """An answer that the owner finds too large is refused, never cut."""
+        (refused,) = posted({limit: 5}, call)
+
+        assert refused.status_code == 400
+        assert [*refused.json] == ["error", "error_code", "link"]
+        assert "ResultTooLarge" in refused.json["error"]
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            ("find", {"filter": {"a": {"$in": [1, 2, 3]}}}),
+            ("aggregate", {"pipeline": [{"$match": {"a": {"$in": [1, 2, 3]}}}]}),
+            ("updateOne", {"filter": {"a": {"$in": [1, 2, 3]}}, "update": {"$set": {"b": 1}}}),
+            ("deleteMany", {"filter": {"a": {"$in": [1, 2, 3]}}}),
+        ],
+    )
+    def test_of_a_question(self, posted, call):
+        """A list of values that the owner finds too long is refused by its place."""
+        (refused,) = posted({"max_in_values": 2}, call)
+
+        assert refused.status_code == 400
+        assert "(TooManyValues)" in refused.json["error"]
+        assert "(at /" in refused.json["error"]
+
+    def test_of_requests(self, posted):
+        """A credential that asks too often is told when to come again."""
+        good, refused = posted({"rate_limit": "1/min"}, ("find", {}), ("find", {}))
+
+        assert good.status_code == 200
+        assert refused.status_code == 429
+        assert refused.json["error_code"] == "TooManyRequests"
+        assert int(refused.headers["Retry-After"]) > 0
+
+
 class TestActivity:
     def test_actions_are_counted(self, directory):
         """What is asked here is counted as the operations are: by its action, its collection and how it ended."""
