@@ -18,7 +18,7 @@ from connectome import config, extjson
 from connectome.cli import EXIT_CODES, main
 from connectome.config import Settings
 from connectome.errors import ConnectomeError
-from connectome.query import Filter, Projection, Sort, Update, compile_array_filters, conditions
+from connectome.query import Filter, Pipeline, Projection, Sort, Update, compile_array_filters, conditions
 from connectome.service import Service
 from connectome.stores import open_store
 from connectome.web import create_app
@@ -33,6 +33,7 @@ PAGES = [
     "docs/configuration.md",
     "docs/console.md",
     "docs/durability.md",
+    "docs/from-atlas-data-api.md",
     "docs/integration.md",
     "docs/mock.md",
     "docs/performance.md",
@@ -48,6 +49,7 @@ COMPILED_BY = {
     "projection": lambda source: Projection(source, Filter({"cast.billing": 1})),  # for the positional "cast.$"
     "sort": Sort,
     "update": Update,
+    "aggregation": Pipeline,
 }
 
 # What differs from run to run, and what stands for it in a comparison.
@@ -187,7 +189,7 @@ def commands(command, words):
 
 @pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="the pages use bash and curl")
 class TestCommands:
-    @pytest.mark.parametrize("name", ["README.md", "docs/api.md", "docs/integration.md"])
+    @pytest.mark.parametrize("name", ["README.md", "docs/api.md", "docs/from-atlas-data-api.md", "docs/integration.md"])
     def test_each_prints_what_the_page_shows(self, name, tmp_path):
         """Typed one after another, the commands of a page print what stands below them."""
         with served(tmp_path) as (_, url):
@@ -359,6 +361,9 @@ class TestReference:
         for rule in rules:
             route = re.sub(r"<(?:[^<>]*:)?(\w+)>", r"<\1>", rule.rule)
             reference = "docs/console.md" if rule.endpoint.startswith("console.") else "docs/api.md"
+            if rule.endpoint == "atlas":
+                # Whatever the method, the answer has the shape of that service.
+                reference, rule.methods = "docs/from-atlas-data-api.md", {"POST"}
             for method in rule.methods - {"HEAD", "OPTIONS"}:
                 assert f"`{method} {route}`" in page(reference)
 

@@ -132,7 +132,9 @@ class TestFloors:
 
         assert {package(module) for module in importers} == {"connectome.web"}
 
-    @pytest.mark.parametrize("module", ["api", "bodies", "envelopes", "exchange", "express", "problems", "serving"])
+    @pytest.mark.parametrize(
+        "module", ["api", "atlas", "bodies", "envelopes", "exchange", "express", "problems", "serving"]
+    )
     def test_the_operations_know_nothing_of_flask(self, module):
         """What the express lane needs is plain functions: Flask is the other road to them."""
         tree = ast.parse(MODULES[f"connectome.web.{module}"].read_text())

@@ -23,7 +23,7 @@ from connectome.query.conditions import element_test, is_operator
 from connectome.query.filter import Filter
 from connectome.query.numbers import Overflow64, combined
 from connectome.query.paths import Path, Test, is_index, parse_path
-from connectome.query.pipeline import compile_stages
+from connectome.query.pipeline import compile_update
 from connectome.query.values import (
     MISSING,
     Document,
@@ -106,7 +106,7 @@ class _Transformation(Protocol):
 def _pipeline(source: list[Value], array_filters: ArrayFilters) -> _Transformation:
     if array_filters:
         raise UpdateError("an update by a pipeline takes no arrayFilters", code="FailedToParse", pointer=None)
-    stages = compile_stages(source)
+    stages = compile_update(source)
 
     def transformed(document: Document, _: Filter | None, *, inserting: bool) -> Document:
         changed = document

@@ -12,7 +12,7 @@ from bson import Regex
 
 from connectome.errors import InvalidRequest, QueryError, StoreError, TooManyAffected, at
 from connectome.extjson import preview
-from connectome.query import Document, Filter, Projection, Sort, Update, Value
+from connectome.query import Document, Filter, Pipeline, Projection, Sort, Update, Value
 from connectome.query.clock import new_id
 from connectome.query.paths import is_plain, parse_field_path
 from connectome.schemas import Schema
@@ -39,12 +39,15 @@ class Modify:
     A change of documents that are there, or, with ``upsert``, of the one that should be.
 
     multi: every document that matches; else the first in natural order.
+    new_id: the ``_id`` of a document that is created, where neither filter nor update fixes one; None for a 24-hex
+        string.
     """
 
     filter: Filter
     update: Update
     upsert: bool = False
     multi: bool = True
+    new_id: Value = None
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,14 @@ class Reader(Protocol):
     def count(self, filter: Filter) -> int:
         """How many documents match."""
 
+    def aggregate(self, pipeline: Pipeline) -> Iterator[Document]:
+        """
+        What the stages of a pipeline make of the documents.
+
+        Raises:
+            QueryError: A stage is not done by this store, or meets a value that it cannot take.
+        """
+
     @property
     def version(self) -> str | None:
         """
@@ -221,6 +232,9 @@ class Writer(Protocol):
             DuplicateKey: An upsert would create an ``_id`` that is taken.
             SchemaViolation: A document would no longer satisfy the schema.
         """
+
+    def delete_one(self, filter: Filter) -> Deleted:
+        """Remove the first document, in natural order, that matches."""
 
     def delete_many(self, filter: Filter, guard: Guard = NO_GUARD) -> Deleted:
         """
@@ -292,8 +306,8 @@ class Barred:
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise copy.copy(self._error)
 
-    find = encoded = explain = count = _refuse
-    insert_one = insert_many = load = update = delete_many = _refuse
+    find = encoded = explain = count = aggregate = _refuse
+    insert_one = insert_many = load = update = delete_one = delete_many = _refuse
     set_schema = indexes = pin = sync = _refuse
 
 

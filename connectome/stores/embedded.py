@@ -43,7 +43,7 @@ from connectome.errors import (
     at,
 )
 from connectome.extjson import preview
-from connectome.query import Document, Filter, Projection, Value
+from connectome.query import Document, Filter, Pipeline, Projection, Value
 from connectome.query.deadline import check
 from connectome.schemas import Schema
 from connectome.stores import files
@@ -547,6 +547,14 @@ class EmbeddedCollection:
     def count(self, filter: Filter) -> int:
         return len(self._found(Find(filter)))
 
+    def aggregate(self, pipeline: Pipeline) -> Iterator[Document]:
+        lead = pipeline.lead
+        find = Find(lead.filter, sort=lead.sort, skip=lead.skip, limit=lead.limit)
+        if pipeline.counted:
+            # No document need be decoded to be counted.
+            return iter(pipeline.counted.of(len(self._found(find))))
+        return pipeline.after_lead(self.find(find))
+
     def insert_one(self, document: Document) -> Value:
         return self._insert([((), document)])[0]
 
@@ -632,15 +640,24 @@ class EmbeddedCollection:
 
     def _upserted(self, modify: Modify) -> Document:
         """What the update makes of the filter; what is refused has no place of its own in the request."""
+        document = modify.update.insert(modify.filter)
+        if modify.new_id is not None and "_id" not in document:
+            document = {"_id": modify.new_id, **document}
         try:
-            return self._admitted([((), modify.update.insert(modify.filter))])[0]
+            return self._admitted([((), document)])[0]
         except (DuplicateKey, InvalidRequest) as error:
             error.pointer = None
             raise
 
+    def delete_one(self, filter: Filter) -> Deleted:
+        return self._delete(filter, NO_GUARD, stop=1)
+
     def delete_many(self, filter: Filter, guard: Guard = NO_GUARD) -> Deleted:
+        return self._delete(filter, guard)
+
+    def _delete(self, filter: Filter, guard: Guard, *, stop: int = 0) -> Deleted:
         with self._table.writing():
-            matched = self._matched(filter)
+            matched = self._matched(filter, stop=stop)
             removed = matched.identities()
             examples = list(islice(matched.each(), MAX_EXAMPLES))
             guard.check(len(removed))

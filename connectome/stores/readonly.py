@@ -54,7 +54,7 @@ class _Ledger(_ReadSide):
 
 
 class _Collection(_ReadSide):
-    insert_one = insert_many = set_schema = staticmethod(refuse_write)
+    insert_one = insert_many = load = delete_one = set_schema = staticmethod(refuse_write)
 
     def update(self, modify: Modify, guard: Guard = NO_GUARD) -> Modified:
         if not guard.dry_run:

@@ -12,9 +12,10 @@ from flask import Flask, Response, request
 
 from connectome.config import Settings
 from connectome.service import Service, opened
-from connectome.web import admin, console, logs, problems
+from connectome.web import admin, atlas, console, logs, problems
 from connectome.web.activity import Activity
 from connectome.web.api import OPERATIONS, Api
+from connectome.web.atlas import Atlas
 from connectome.web.compression import Compressed
 from connectome.web.cors import CrossOrigin
 from connectome.web.exchange import NEVER_KEPT, Answer
@@ -88,6 +89,10 @@ def _assembled(settings: Settings, service: Service) -> Flask:
             methods=each.methods,
             provide_automatic_options=False,
         )
+    data_api = Atlas(service, activity, settings, api.rate)
+    app.add_url_rule(
+        atlas.ROUTE, "atlas", partial(_action, data_api), methods=atlas.ROUTED_METHODS, provide_automatic_options=False
+    )
     if settings.logs_requests:
         app.after_request(_routed)
     layered = _layered(ExpressLane(app.wsgi_app, api), settings, service)
@@ -113,6 +118,11 @@ def _layered(application: WSGIApplication, settings: Settings, service: Service)
 
 def _operation(api: Api, name: str, credential: str, collection: str) -> Answer:
     return api(request.environ, name, credential, collection)
+
+
+def _action(data_api: Atlas, app: str, version: str, action: str) -> Answer:
+    # The application is as it was in the URL of the service: there is one here.
+    return data_api(request.environ, version, action)
 
 
 def _routed(response: Response) -> Response:

@@ -109,6 +109,8 @@ class Api:
     Args:
         activity: what is told of every answer.
         settings: The limits are read of them.
+
+    rate: how often a credential may ask, by whatever route; None where that is not bounded.
     """
 
     def __init__(
@@ -122,7 +124,7 @@ class Api:
         self._max_time_seconds = settings.max_time_seconds
         self._bounds = settings.max_body_bytes, settings.max_result_documents, settings.max_result_bytes
         self._sizes = Sizes(settings.max_query_terms, settings.max_in_values)
-        self._rate = RequestRate(settings.request_rate) if settings.request_rate else None
+        self.rate = RequestRate(settings.request_rate) if settings.request_rate else None
 
     def __call__(self, environ: WSGIEnvironment, operation: str, credential: str, collection: str) -> Answer:
         """The answer to a request for these parts of its path; whatever goes wrong is one too."""
@@ -138,8 +140,8 @@ class Api:
                 if credential == "-":
                     credential = request.bearer("the path holds '-' in place of the credential")
                 side = self._side(declared, credential, collection)
-                if self._rate:
-                    standing = self._rate.take((collection, credential))
+                if self.rate:
+                    standing = self.rate.take((collection, credential))
                 content = declared.received(request)
                 tag = entity_tag(side, request, content) if declared.role == "read" else None
                 if tag is not None and is_known(request, tag):

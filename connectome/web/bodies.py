@@ -77,23 +77,28 @@ def documents(request: Request, collection: Reader, find: Find) -> Answer:
     texts: Iterator[bytes]
     if form == CSV:
         found = collection.find(find)
-        lines = formats.write_csv(_at_most(found, most) if most else found)
-        return Answer(_joined(request, (line.encode() for line in lines)), f"{CSV}; charset=utf-8")
+        lines = formats.write_csv(at_most(found, most) if most else found)
+        return Answer(joined(request, (line.encode() for line in lines)), f"{CSV}; charset=utf-8")
     if form == CANONICAL:
         texts = (extjson.encode(document, mode="canonical") for document in collection.find(find))
     else:
         texts = collection.encoded(find)
     if most:
-        texts = _at_most(texts, most)
+        texts = at_most(texts, most)
     if form == NDJSON:
-        return Answer(_joined(request, (text + b"\n" for text in texts)), form)
-    return Answer(_joined(request, texts, b"[", b",", b"]\n"), form)
+        return Answer(joined(request, (text + b"\n" for text in texts)), form)
+    return Answer(joined(request, texts, b"[", b",", b"]\n"), form)
 
 
-def _joined(
+def joined(
     request: Request, texts: Iterator[bytes], before: bytes = b"", between: bytes = b"", after: bytes = b""
 ) -> bytes | Pieces | Stream:
-    """What is not large as a whole; the rest of what is large is made as it is sent, unless it must be weighed."""
+    """
+    What is not large as a whole; the rest of what is large is made as it is sent, unless it must be weighed.
+
+    Raises:
+        ResultTooLarge: It is larger than the owner of the server wants.
+    """
     first: list[bytes] = []
     size = 0
     while size < WHOLE_BYTES or request.max_result_bytes or request.max_result_documents:
@@ -110,8 +115,13 @@ def _joined(
     return Stream(chain(first, texts), before=before, between=between, after=after)
 
 
-def _at_most(found: Iterator[_T], most: int) -> Iterator[_T]:
-    """What was found, while it is no more than this."""
+def at_most(found: Iterator[_T], most: int) -> Iterator[_T]:
+    """
+    What was found, while it is no more than this.
+
+    Raises:
+        ResultTooLarge: It is more.
+    """
     for count, each in enumerate(found):
         if count == most:
             raise ResultTooLarge(

@@ -43,6 +43,8 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 # A shorter text stands in too many places to be a secret wherever it does.
 _MIN_SECRET_LENGTH: Final = 8
 _HIDDEN: Final = "…"
+# The last two are those of the Atlas Data API.
+_CREDENTIAL_HEADERS: Final = ("HTTP_AUTHORIZATION", "HTTP_APIKEY", "HTTP_API_KEY")
 _SCRUBBED: Final = tuple(
     (re.compile(pattern, re.IGNORECASE), replacement)
     for pattern, replacement in (
@@ -228,7 +230,7 @@ class AccessLog:
 
     def _named(self, environ: WSGIEnvironment) -> tuple[str, str]:
         """The route of a request, with the names in it that exist; and the last four characters of its credential."""
-        given = environ.get("HTTP_AUTHORIZATION", "").rpartition(" ")[2]
+        given = next(filter(None, map(environ.get, _CREDENTIAL_HEADERS)), "").rpartition(" ")[2]
         parts = environ.get("PATH_INFO", "").split("/")
         if len(parts) == 5 and parts[1] == "collection":
             _, _, operation, credential, collection = parts

@@ -46,9 +46,17 @@ class Sizes:
             case "updatewithupsert":
                 self._check(body["search query"], "search query")
                 self._check(body.get("arrayFilters"), "arrayFilters")
-                self._check_update(body["data"])
+                self._check_update(body["data"], "data")
             case "batchdelete":
                 self._check(body)
+            # Those of the Atlas Data API.
+            case "find" | "findOne" | "aggregate" | "replaceOne" | "deleteOne" | "deleteMany":
+                for name in ("filter", "projection", "sort", "pipeline"):
+                    self._check(body.get(name), name)
+            case "updateOne" | "updateMany":
+                self._check(body["filter"], "filter")
+                self._check(body.get("arrayFilters"), "arrayFilters")
+                self._check_update(body["update"], "update")
 
     def _check(self, part: Any, *place: str) -> None:
         with at(*place):
@@ -67,12 +75,12 @@ class Sizes:
                     waiting += [inner for inner in value if type(inner) in (dict, list)]
                 self._check_terms(terms)
 
-    def _check_update(self, data: Any) -> None:
+    def _check_update(self, data: Any, place: str) -> None:
         """The values of an update are documents, and as large as documents are; a pipeline is all expression."""
         if type(data) is list:
-            self._check(data, "data")
+            self._check(data, place)
             return
-        with at("data"):
+        with at(place):
             self._check_terms(
                 sum(len(fields) if type(fields) is dict and name[:1] == "$" else 1 for name, fields in data.items())
             )

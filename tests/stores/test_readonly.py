@@ -18,6 +18,7 @@ WRITES = {
     "insert_one": lambda writer: writer.insert_one({"a": 1}),
     "insert_many": lambda writer: writer.insert_many([{"a": 1}]),
     "update": lambda writer: writer.update(EVERYTHING),
+    "delete_one": lambda writer: writer.delete_one(Filter({})),
     "delete_many": lambda writer: writer.delete_many(Filter({})),
 }
 CHANGES = {
