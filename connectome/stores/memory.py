@@ -24,7 +24,9 @@ class MemoryStore:
 
     def collection(self, name: str, schema: Schema | None, *, new: bool = False) -> EmbeddedCollection:
         if new or name not in self._collections:
-            table = LiveTable(None, too_long=lambda _: False, checkpoint_soon=lambda _: None)
+            table = LiveTable(
+                None, too_long=lambda _: False, too_large=lambda *_: False, checkpoint_soon=lambda _: None
+            )
             self._collections[name] = EmbeddedCollection(table, schema, cache_bytes=self._cache_bytes)
         return self._collections[name]
 
