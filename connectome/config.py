@@ -44,6 +44,7 @@ class Settings:
     max_body_bytes: int = _setting(16 * 1024 * 1024, "The largest request body that is read; larger ones are 413.")
     max_time_seconds: int = _setting(10, "How long a request may match and sort; one that takes longer is 400.")
     admin_token: str = _setting("", "The administrator's token; made and kept in the data directory where empty.")
+    store: str = _setting("", "The URL of a MongoDB database that keeps everything instead; see docs/scaling.md.")
     # Of those that ``from_environ`` was given, where from.
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
 
@@ -57,6 +58,11 @@ class Settings:
         """Where the value of a setting comes from."""
         changed = getattr(self, name) != self.__dataclass_fields__[name].default
         return self.origins.get(name, "argument" if changed else "default")
+
+    @property
+    def place(self) -> Path | str:
+        """Where the collections are: the URL of a database where there is one, else the data directory."""
+        return self.store or self.data
 
     @property
     def embedded(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ What can go wrong, in MongoDB's words.  No HTTP here: ``web.problems`` alone tur
     ├── SchemaViolation           documents fail the collection's JSON Schema
     ├── StoreError
     │   ├── StoreLocked           another process holds the data directory
+    │   ├── LedgerChanged         another process saved a record since this one read it
     │   ├── StoreFailed           the disk refused, or holds what cannot be understood
     │   │   ├── OutcomeUnknown    the disk failed so late that the change may have been kept
     │   │   └── CollectionDamaged  the files of a collection are not what was written
@@ -203,6 +204,12 @@ class StoreLocked(StoreError):
     """Another process holds the data directory."""
 
     default_code = "StoreLocked"
+
+
+class LedgerChanged(StoreError):
+    """Another process saved a record since this one loaded or saved it last: nothing was saved."""
+
+    default_code = "LedgerChanged"
 
 
 class StoreFailed(StoreError):

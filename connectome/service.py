@@ -133,6 +133,11 @@ class Service:
         """The kind of store."""
         return self._store.name
 
+    @property
+    def place(self) -> str:
+        """Where the store is, for people."""
+        return self._store.place
+
     def reader(self, credential: str, collection: str) -> Reader:
         """
         The reading side of a collection.
@@ -242,7 +247,7 @@ class Service:
         with at("credentials"):
             keys = _fixed_or_new(credentials or {})
         with at("schema"):
-            compiled = None if schema is None else Schema(schema)
+            compiled = None if schema is None else self._store.schema(schema)
         with self._changing:
             for taken in self._entries:
                 # Two names that differ in case alone are one file where the file system does not tell them apart.
@@ -296,7 +301,7 @@ class Service:
                 entry = replace(entry, title=changes["title"])
             if "schema" in changes:
                 with at("schema"):
-                    compiled = None if changes["schema"] is None else Schema(changes["schema"])
+                    compiled = None if changes["schema"] is None else self._store.schema(changes["schema"])
                 entry.collection.set_schema(compiled)
                 entry = replace(entry, schema=compiled)
             try:

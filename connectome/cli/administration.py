@@ -31,14 +31,14 @@ data_option = click.option(
 def administration(data: Path | None, *, new: bool = False) -> Iterator[Service | RemoteService]:
     """The service over a data directory, or over the server that holds it; a ``new`` one may be made."""
     settings = Settings.from_environ(data=data)
-    if not new and not settings.data.is_dir():
+    if not settings.store and not new and not settings.data.is_dir():
         raise ConfigurationError(f"there is no data directory {settings.data}; --data names another")
     service: Service | RemoteService
     from connectome.service import Service
     from connectome.stores import open_store
 
     try:
-        service = Service(open_store(settings.data))
+        service = Service(open_store(settings.place))
     except StoreLocked:
         from connectome.remote import RemoteService
         from connectome.stores.embedded import FileLedger, ledger_path

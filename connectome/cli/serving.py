@@ -48,7 +48,7 @@ def serve(data: Path | None, example: Path | None, **options: Any) -> None:
     slow = threading.Timer(1.0, lambda: click.echo("Loading the documents …", err=True))
     slow.start()
     try:
-        service = Service(open_store(settings.data, holder=url, **settings.embedded))
+        service = Service(open_store(settings.place, holder=url, **settings.embedded))
     finally:
         slow.cancel()
     try:
@@ -76,7 +76,7 @@ def _greet(service: Service, settings: Settings, url: str, login: str | None) ->
     """Say what is served, where, how the console is entered, and one line that can be pasted."""
     collections = service.collections()
     total = sum(each["count"] or 0 for each in collections)
-    click.echo(f"Connectome {__version__} at {url}, data in {settings.data}: ", nl=False)
+    click.echo(f"Connectome {__version__} at {url}, data in {service.place}: ", nl=False)
     click.echo(f"{plural(len(collections), 'collection')}, {plural(total, 'document')}")
     if login:
         click.echo(f"\n  console  {url}{login}")

@@ -262,13 +262,37 @@ class Ledger(Protocol):
         """What was saved last; empty at first."""
 
     def save(self, record: dict[str, Any]) -> None:
-        """Keep a record in place of the last one: wholly, or not at all."""
+        """
+        Keep a record in place of the last one: wholly, or not at all.
+
+        Raises:
+            LedgerChanged: Another process saved one since this ledger loaded or saved last.
+        """
+
+    def changed(self) -> bool:
+        """Whether another process saved a record since this ledger loaded or saved last."""
 
 
 class Store(Protocol):
-    """A place for collections."""
+    """
+    A place for collections.
+
+    name: the kind of store.
+    place: where it is, for people: no password stands in it.
+    shared: other processes may change it at the same time; what ``collection`` gives finds the documents by name.
+    """
 
     name: str
+    place: str
+    shared: bool
+
+    def schema(self, source: Any) -> Schema:
+        """
+        A compiled schema that this store can have documents satisfy.
+
+        Raises:
+            InvalidRequest: ``InvalidSchema`` -- no schema, or one that it cannot enforce.
+        """
 
     def collection(self, name: str, schema: Schema | None, *, new: bool = False) -> Collection:
         """

@@ -592,6 +592,9 @@ class FileLedger:
         with files.disk_errors(f"writing {self.name}"):
             files.replace(self._disk, self._path, content.encode())
 
+    def changed(self) -> bool:
+        return False  # one process holds the directory
+
 
 def ledger_path(directory: Path, name: str) -> Path:
     """Where a record is kept: under a name that no collection's id can be."""
@@ -610,6 +613,9 @@ class MemoryLedger:
 
     def save(self, record: dict[str, Any]) -> None:
         self._record = record
+
+    def changed(self) -> bool:
+        return False
 
 
 # A key that no collection's id can be.
@@ -649,6 +655,7 @@ class EmbeddedStore:
     """
 
     name = "embedded"
+    shared = False
 
     def __init__(
         self,
@@ -662,6 +669,7 @@ class EmbeddedStore:
         disk: Files | None = None,
     ) -> None:
         self._directory = directory
+        self.place = str(directory)
         self._durability = durability
         self._checkpoint_writes = checkpoint_writes
         self._checkpoint_bytes = checkpoint_bytes
@@ -684,6 +692,9 @@ class EmbeddedStore:
         self._syncing = threading.Thread(target=self._sync_often, name="connectome-sync", daemon=True)
         if durability == "interval":
             self._syncing.start()
+
+    def schema(self, source: Any) -> Schema:
+        return Schema(source)
 
     def _sync_often(self) -> None:
         while not self._closing.wait(SYNC_SECONDS):

@@ -43,7 +43,7 @@ def create_app(settings: Settings, service: Service | None = None) -> Flask:
         StoreLocked, StoreFailed: The data directory cannot be had.
     """
     if service is None:
-        service = Service(open_store(settings.data, **settings.embedded))
+        service = Service(open_store(settings.place, **settings.embedded))
         atexit.register(service.close)
 
     # A hundred levels of a document under a schema of many parts, which Python's thousand frames do not hold.

@@ -44,6 +44,7 @@ STATUS: Final[dict[type[errors.ConnectomeError], tuple[int, str]]] = {
     errors.SchemaViolation: (422, "The collection's schema is not satisfied"),
     errors.StoreError: (503, "The store has failed"),
     errors.StoreLocked: (503, "The store is in use"),
+    errors.LedgerChanged: (503, "The store has failed"),
     errors.StoreFailed: (503, "The store has failed"),
     errors.OutcomeUnknown: (503, "The store has failed"),
     errors.CollectionDamaged: (503, "The collection is damaged"),

@@ -96,7 +96,7 @@ def server() -> Response:
     facts = {
         "python": platform.python_version(),
         "store": site.service().store,
-        "data": settings.data.resolve(),
+        "data": site.service().place if settings.store else settings.data.resolve(),
         "started": datetime.fromtimestamp(_started, UTC).isoformat(timespec="seconds"),
         "collections": len(collections),
         "documents": sum(each["count"] or 0 for each in collections),
@@ -124,7 +124,10 @@ def effective() -> list[dict[str, Any]]:
     for name, field in config.described():
         value = getattr(settings, name)
         if name == "admin_token":
-            shown = "set" if value else "kept in the data directory"
+            shown = "set" if value else "kept in the store"
+        elif name == "store":
+            # The URL itself may hold a password.
+            shown = site.service().place if value else "none"
         elif name.endswith("_bytes"):
             shown = f"{site.number(value)} ({site.size(value)})"
         else:
