@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import requests
+from mongodb_server import MongoDBServer, new_database
 
 from connectome.stores import Store, open_store
 
@@ -195,6 +196,23 @@ def store(directory: Path) -> Iterator[Store]:
     """The store of ``directory``, opened in this process."""
     with closing(open_store(directory)) as store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a MongoDB server, without a database: the one that is named, else one of the tests' own."""
+    if named := os.environ.get("CONNECTOME_TEST_MONGODB"):
+        yield named.rstrip("/")
+        return
+    with closing(MongoDBServer()) as server:
+        yield server.url
+
+
+@pytest.fixture
+def database(mongodb: str) -> Iterator[str]:
+    """The URL of a database in which nothing is yet, and after the test nothing is left."""
+    with new_database(mongodb) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

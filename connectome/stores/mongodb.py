@@ -413,7 +413,7 @@ class MongoDBCollection:
                 raise _blamed(error, lambda: self._rehearsed(modify, at_most=_SAMPLE)) from None
 
     def _updated(self, modify: Modify, guard: Guard) -> Modified:
-        if guard == NO_GUARD:
+        if guard == NO_GUARD and (_is_about_one(modify) or not self._store.transactions):
             return self._sent(modify, None)
         if not self._store.transactions:
             foreseen = self._rehearsed(modify)
@@ -478,9 +478,8 @@ class MongoDBCollection:
         return self._modified(modify, modify.filter.source, source, session, upsert=True)
 
     def _modified(self, modify: Modify, filter: Any, source: Any, session: _Session, *, upsert: bool) -> Modified:
-        # One command about one document can be sent again when the connection is lost, one about many cannot.
-        single = not modify.multi or "_id" in _equalities(modify.filter)
-        result = (self._documents.update_one if single else self._documents.update_many)(
+        # A command about one document can be sent again when the connection is lost.
+        result = (self._documents.update_one if _is_about_one(modify) else self._documents.update_many)(
             filter,
             source,
             upsert=upsert,
@@ -531,7 +530,8 @@ class MongoDBCollection:
                     if guard.dry_run:
                         some = self._documents.find(filter.source, limit=MAX_EXAMPLES)
                         return Deleted(count, [(document, None) for document in some])
-                if guard.max_affected is None or not self._store.transactions:
+                one = guard.max_affected is None and "_id" in _equalities(filter)
+                if one or not self._store.transactions:
                     return Deleted(self._removed(filter, None))
 
                 def guarded(session: ClientSession) -> Deleted:
@@ -648,6 +648,11 @@ def _equalities(filter: Filter) -> Mapping[str, Value]:
         return filter.equalities
     except QueryError:
         return {}
+
+
+def _is_about_one(modify: Modify) -> bool:
+    """Whether an update can change one document alone, which MongoDB does as a whole by itself."""
+    return not modify.multi or "_id" in _equalities(modify.filter)
 
 
 def _as_sent(source: Any) -> Any:
