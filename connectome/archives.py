@@ -27,7 +27,7 @@ class Archived:
     title: str
     schema: Any
     documents: list[Any]
-    credentials: Mapping[str, str] | None = None
+    credentials: Mapping[str, Any] | None = None
 
 
 def write(collections: Iterable[Archived]) -> bytes:

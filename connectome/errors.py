@@ -14,6 +14,7 @@ What can go wrong, in MongoDB's words.  No HTTP here: ``web.problems`` alone tur
     │   └── Forbidden             the credential is good, for the other role
     ├── NotFound
     │   ├── NoSuchCollection      an administrator named a collection that is not there
+    │   ├── NoSuchCredential      or a credential that the collection does not have
     │   └── NoMatch               an update without upsert matched nothing
     ├── Conflict
     │   ├── DuplicateKey          ``_id`` is taken
@@ -130,6 +131,12 @@ class NoSuchCollection(NotFound):
     """An administrator named a collection that is not there."""
 
     default_code = "NamespaceNotFound"
+
+
+class NoSuchCredential(NotFound):
+    """An administrator named a credential that the collection does not have."""
+
+    default_code = "NoSuchCredential"
 
 
 class NoMatch(NotFound):

@@ -8,24 +8,34 @@ Which credential opens which side of which collection is decided here and nowher
 from __future__ import annotations
 
 import difflib
-import hmac
+import json
 import logging
+import random
 import re
-import secrets
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+import time
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection as Sized
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
-from typing import Any, Final, Literal
+from functools import wraps
+from secrets import token_hex, token_urlsafe
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-from connectome import archives
+from connectome import archives, credentials
+from connectome.credentials import ROLES as ROLES
+from connectome.credentials import Credential, Credentials, digest_of, expiry, new_secret
+from connectome.credentials import Role as Role
+from connectome.credentials import same_secret as same_secret
 from connectome.errors import (
+    CollectionDamaged,
     CollectionExists,
     ConnectomeError,
     Forbidden,
     InvalidRequest,
+    LedgerChanged,
     NoSuchCollection,
+    NoSuchCredential,
     OutcomeUnknown,
     StoreError,
     StoreFailed,
@@ -37,40 +47,21 @@ from connectome.query import Document, Filter
 from connectome.schemas import Schema
 from connectome.stores import Barred, Collection, Find, Index, Ledger, Reader, Store, Writer, index_path
 
-Role = Literal["read", "write"]
-ROLES: Final[tuple[Role, ...]] = ("read", "write")
-
 _log = logging.getLogger(__name__)
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-# What stands in a URL as it is.  A lone "-" there means "see the Authorization header".
-_CREDENTIAL: Final = re.compile(r"(?!-$)[A-Za-z0-9._~-]{1,256}")
-_PREFIX: Final[dict[Role, str]] = {"read": "cr_", "write": "cw_"}
+_OTHER: Final[dict[Role, Role]] = {"read": "write", "write": "read"}
+# On a shared store: how old what is known of the catalog may be.
+LOOK_SECONDS: Final = 1.0
+# How often a change is tried again because another process was faster.
+_ATTEMPTS: Final = 20
+# Who has not finished making or removing a collection by then never will.
+BUSY_SECONDS: Final = 15 * 60
+# When credentials were used is written this often, and at the end.
+USES_SECONDS: Final = 3600.0
 
-
-@dataclass(frozen=True)
-class Credentials:
-    """
-    The two keys of a collection.
-
-    digests: what ``same_secret`` would compare of each, taken once.
-    """
-
-    read: str
-    write: str
-    digests: dict[Role, bytes] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "digests", {role: _digest(self.of(role)) for role in ROLES})
-
-    @classmethod
-    def new(cls) -> Credentials:
-        """Two fresh ones, of 192 random bits each."""
-        return cls(*(_PREFIX[role] + secrets.token_urlsafe(24) for role in ROLES))
-
-    def of(self, role: Role) -> str:
-        """The one for this role."""
-        return self.read if role == "read" else self.write
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -86,9 +77,100 @@ class _Entry:
     pinned: tuple[str, ...] = ()
 
 
+class _Uses:
+    """
+    When credentials were used last: in memory, and now and then in a ledger, never a write for a request.
+
+    latest: digest of a credential → seconds since 1970, as this process saw it.
+    due: when it is to be written again, in seconds since 1970.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.latest: dict[bytes, float] = {}
+        self.due = time.time() + USES_SECONDS
+        self._ledger = ledger
+        self._writing = threading.Lock()
+        self._kept = self._load()
+
+    def _load(self) -> dict[str, float]:
+        """What is kept: the first half of the digest in hexadecimal → seconds since 1970."""
+        try:
+            return {key: float(each) for key, each in self._ledger.load().items()}
+        except (StoreFailed, TypeError, ValueError) as error:
+            _log.warning("when credentials were used last is not known: %s", error)
+            return {}
+
+    def of(self, digest: bytes) -> str | None:
+        """When the credential with this digest was used last, ISO 8601; None where nobody knows."""
+        seconds = max(self.latest.get(digest, 0.0), self._kept.get(_key(digest), 0.0))
+        return datetime.fromtimestamp(int(seconds), UTC).isoformat() if seconds else None
+
+    def read(self) -> None:
+        """See what other processes have written."""
+        if self._ledger.changed():
+            self._kept = self._load()
+
+    def write(self, known: Sized[bytes]) -> None:
+        """Keep what there is to say of these credentials, where it is news."""
+        if not self._writing.acquire(blocking=False):
+            return
+        try:
+            self.due = time.time() + USES_SECONDS
+            for _ in range(_ATTEMPTS):
+                self.read()
+                latest = {_key(digest): float(int(each)) for digest, each in self.latest.copy().items()}
+                merged = {key: max(latest.get(key, 0.0), self._kept.get(key, 0.0)) for key in map(_key, known)}
+                merged = {key: seconds for key, seconds in merged.items() if seconds}
+                if merged == self._kept:
+                    return
+                try:
+                    self._ledger.save(merged)
+                except LedgerChanged:
+                    continue
+                self._kept = merged
+                return
+        except StoreError as error:
+            _log.warning("when credentials were used last could not be kept: %s", error.detail)
+        finally:
+            self._writing.release()
+
+
+def _key(digest: bytes) -> str:
+    return digest[:16].hex()
+
+
+def _exclusive(
+    change: Callable[Concatenate[Service, _Parameters], _Result],
+) -> Callable[Concatenate[Service, _Parameters], _Result]:
+    """
+    A change of the catalog, one at a time: what it looks at is what it changes.
+
+    On a shared store it is made to what other processes have left, and made anew where one of them was faster: it must
+    do nothing but what can be done twice.
+    """
+
+    @wraps(change)
+    def until_saved(self: Service, /, *args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+        with self._changing:
+            for attempt in range(_ATTEMPTS):
+                self._catch_up()
+                try:
+                    return change(self, *args, **kwargs)
+                except LedgerChanged:
+                    self._behind = True
+                time.sleep(random.random() * 0.01 * attempt)
+            raise LedgerChanged("other processes change the catalog all the time: nothing was changed; try again")
+
+    return until_saved
+
+
 class Service:
     """
     The collections of one store.
+
+    On a store that other processes share, the catalog is looked at again at most ``LOOK_SECONDS`` later, on the way of
+    whatever is asked; it holds the credentials too, so that both change in one, as digests: a credential is shown when
+    it is made, and never again.  Elsewhere credentials lie in a ledger of their own, and can be read.
 
     Raises:
         StoreFailed: The catalog, or a collection in it, cannot be read.
@@ -96,37 +178,82 @@ class Service:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._shared = store.shared
         self._catalog = store.ledger("catalog")
         self._keys = store.ledger("credentials")
-        self._changing = threading.Lock()
-        keys = _checked(self._keys, _KEYS)
+        self._uses = _Uses(store.ledger("uses"))
+        # Held by whoever changes the catalog, or reads it again.
+        self._changing = threading.RLock()
         self._entries: dict[str, _Entry] = {}
-        catalog = _checked(self._catalog, _CATALOG)
         # Collections that were dropped, and whose files may still be there.
-        self._dropped: set[str] = set(catalog.pop(_DROPPED, ()))
-        for name, entry in catalog.items():
+        self._dropped: set[str] = set()
+        # Those that are being made or removed, and since when: nobody else does either.
+        self._busy: dict[str, str] = {}
+        self._behind = True
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        # Looked at where there is no such collection, so that the answer takes the same work.
+        self._nobody = Credentials.given({}, "")
+        self._catch_up()
+        self._remove_dropped()
+
+    def _catch_up(self) -> None:
+        """Read the catalog where it is not what was read, or saved, last."""
+        if self._behind or self._catalog.changed():
+            self._load()
+            self._behind = False
+
+    def _look(self) -> None:
+        """On a shared store, see what others have changed; where the store cannot be had, what is known goes on."""
+        if not self._shared or time.monotonic() < self._look_at or not self._changing.acquire(blocking=False):
+            return
+        try:
+            # First: while this waits for the store, others go on with what is known.
+            self._look_at = time.monotonic() + LOOK_SECONDS
+            self._catch_up()
+        except StoreError as error:
+            _log.warning("the catalog could not be read again: %s", error.detail)
+        finally:
+            self._changing.release()
+
+    def _load(self) -> None:
+        catalog = _checked(self._catalog, _CATALOG)
+        collections = {name: each for name, each in catalog.items() if name not in (_DROPPED, _BUSY)}
+        if self._shared:
+            keys = {name: each["credentials"] for name, each in collections.items() if "credentials" in each}
+        else:
+            keys = _checked(self._keys, _KEYS)
+        entries = {}
+        for name, record in collections.items():
             if name not in keys:
                 raise StoreFailed(f"{self._catalog.name} names the collection {name!r}, and {self._keys.name} does not")
-            schema = _stored_schema(self._catalog, name, entry["schema"])
-            collection: Collection
-            try:
-                collection = store.collection(name, schema)
-                collection.pin(entry.get("indexes", ()))
-            except StoreError as error:
-                _log.error("the collection %s is barred: %s", name, getattr(error, "damage", error.detail))
-                collection = Barred(error)
-            self._entries[name] = _Entry(
-                name,
-                entry["title"],
-                entry["created"],
-                Credentials(**keys[name]),
-                collection,
-                schema,
-                tuple(entry.get("indexes", ())),
-            )
-        self._remove_dropped()
-        # Compared with where there is no such collection, so that the answer takes the same work.
-        self._nobody = Credentials.new()
+            entries[name] = self._read(name, record, keys[name])
+        self._entries = entries
+        self._dropped = set(catalog.get(_DROPPED, ()))
+        self._busy = dict(catalog.get(_BUSY, {}))
+
+    def _read(self, name: str, record: Mapping[str, Any], keys: Mapping[str, Any]) -> _Entry:
+        """A collection as it was kept; what is known of it already, and still so, is not opened again."""
+        try:
+            opens = Credentials.from_record(keys, record["created"])
+        except ValueError as error:
+            raise StoreFailed(f"{self._keys.name} has for the collection {name!r} what is no moment: {error}") from None
+        pinned = tuple(record.get("indexes", ()))
+        known = self._entries.get(name)
+        if known and known.created == record["created"] and _same(known.schema, record["schema"]):
+            if known.pinned != pinned:
+                known.collection.pin(pinned)
+            return replace(known, title=record["title"], credentials=opens, pinned=pinned)
+        schema = _stored_schema(self._catalog, name, record["schema"])
+        collection: Collection
+        try:
+            collection = self._store.collection(name, schema)
+            collection.pin(pinned)
+        except StoreError as error:
+            if self._shared and not isinstance(error, CollectionDamaged):
+                raise  # it is the store that cannot be had, not this collection
+            _log.error("the collection %s is barred: %s", name, getattr(error, "damage", error.detail))
+            collection = Barred(error)
+        return _Entry(name, record["title"], record["created"], opens, collection, schema, pinned)
 
     @property
     def store(self) -> str:
@@ -143,8 +270,9 @@ class Service:
         The reading side of a collection.
 
         Raises:
-            Unauthorized: The credential is not valid for this collection, or there is none of this name.
-            Forbidden: It is the write credential.
+            Unauthorized: The credential is not valid for this collection, or not any more, or there is none of this
+                name.
+            Forbidden: It is a write credential.
         """
         return self._open(credential, collection, "read")
 
@@ -153,34 +281,49 @@ class Service:
         The writing side of a collection.
 
         Raises:
-            Unauthorized: The credential is not valid for this collection, or there is none of this name.
-            Forbidden: It is the read credential.
+            Unauthorized: The credential is not valid for this collection, or not any more, or there is none of this
+                name.
+            Forbidden: It is a read credential.
         """
         return self._open(credential, collection, "write")
 
     def _open(self, credential: str, collection: str, role: Role) -> Collection:
+        if self._shared:
+            self._look()
         entry = self._entries.get(collection)
-        keys = entry.credentials if entry else self._nobody
-        given = _digest(credential)
-        valid_for = [role for role, digest in keys.digests.items() if hmac.compare_digest(given, digest)]
-        if not entry or not valid_for:
-            raise Unauthorized("the credential is not valid for this collection")
-        if role not in valid_for:
-            raise Forbidden(f"this operation needs the {role} credential, and this is the {valid_for[0]} credential")
+        opening = (entry.credentials if entry else self._nobody).opening
+        # Looked up by digest, which takes the same work however many there are: how long it takes tells of a digest at
+        # most, and nobody can choose what the digest of his guess begins with and learn a credential from it.
+        given = digest_of(credential)
+        now = time.time()
+        found = opening[role].get(given)
+        if entry is None or found is None or found.expires <= now:
+            other = opening[_OTHER[role]].get(given)
+            if entry is None or other is None or other.expires <= now:
+                raise Unauthorized("the credential is not valid for this collection")
+            raise Forbidden(f"this operation needs the {role} credential, and this is the {other.role} credential")
+        self._uses.latest[given] = now
+        if now >= self._uses.due:
+            self._uses.write(self._digests())
         return entry.collection
+
+    def _digests(self) -> list[bytes]:
+        return [each.digest for entry in self._entries.values() for each in entry.credentials.values()]
 
     def collections(self) -> list[dict[str, Any]]:
         """A description of every collection, in the order in which they were created."""
+        self._look()
         return [_description(entry) for entry in self._entries.values()]
 
     def describe(self, collection: str) -> dict[str, Any]:
         """
         One collection: id, title, created, count of documents (None where it is damaged), size in bytes, schema,
-        credentials.
+        credentials, each None where it is not known any more.
 
         Raises:
             NoSuchCollection: There is none of this name.
         """
+        self._look()
         return _description(self._entry(collection))
 
     def collection(self, collection: str) -> Collection:
@@ -190,6 +333,7 @@ class Service:
         Raises:
             NoSuchCollection: There is none of this name.
         """
+        self._look()
         return self._entry(collection).collection
 
     def first_documents(self, collection: str, count: int) -> list[Document]:
@@ -219,7 +363,7 @@ class Service:
         id: str | None = None,
         title: str | None = None,
         schema: Any = None,
-        credentials: dict[str, str] | None = None,
+        credentials: Mapping[str, Any] | None = None,
         documents: Sequence[Document] = (),
     ) -> dict[str, Any]:
         """
@@ -229,7 +373,8 @@ class Service:
             id: ``[A-Za-z0-9_-]{1,64}``; one is made where it is not given.
             title: For people; the id where it is not given.
             schema: A JSON Schema that every document satisfies.
-            credentials: ``read`` and ``write`` where the owner fixes them; made where not.
+            credentials: ``read`` and ``write`` where the owner fixes them; made where not.  Those of a backup come as
+                they were kept, with their names.
 
         Returns:
             Its description.
@@ -238,30 +383,19 @@ class Service:
             CollectionExists: The id is taken, or one that differs in case alone.
             InvalidRequest: An id, a credential or a schema that cannot be one.
         """
-        name = secrets.token_hex(6) if id is None else id
+        name = token_hex(6) if id is None else id
         with at("id"):
             if not _ID.fullmatch(name):
                 raise InvalidRequest(f"an id has 1 to 64 letters, digits, '_' and '-', and {preview(name)} does not")
         with at("title"):
             _require_text(title or "")
+        created = _time()
         with at("credentials"):
-            keys = _fixed_or_new(credentials or {})
+            keys = _given(credentials or {}, created)
         with at("schema"):
             compiled = None if schema is None else self._store.schema(schema)
-        with self._changing:
-            for taken in self._entries:
-                # Two names that differ in case alone are one file where the file system does not tell them apart.
-                if taken.lower() == name.lower():
-                    raise CollectionExists(f"the id {taken!r} is taken")
-            if name in self._dropped:
-                # First the catalog: while an older one might still name it, its files stay.
-                self._catalog.save(self._catalog_record(self._entries))
-                self._remove_dropped()
-            if self._store.holds(name):
-                raise CollectionExists(
-                    f"the store holds something under the id {name!r} that is no collection here: "
-                    "move it away, then import it"
-                )
+        self._reserve(name)
+        try:
             collection = self._store.collection(name, compiled, new=True)
             try:
                 collection.insert_many(documents)
@@ -269,18 +403,73 @@ class Service:
             except ConnectomeError:
                 self._store.drop(name)
                 raise
-            created = datetime.now(UTC).isoformat(timespec="seconds")
             entry = _Entry(name, name if title is None else title, created, keys, collection, compiled)
             try:
-                self._keep({**self._entries, name: entry})
+                self._add(entry)
             except OutcomeUnknown:
                 # The catalog on the disk may name it: its files must be there when it is read back.
                 raise
             except StoreError:
                 self._store.drop(name)
                 raise
-            return _description(entry)
+        finally:
+            self._free([name])
+        return _description(entry)
 
+    @_exclusive
+    def _reserve(self, name: str) -> None:
+        """Have nobody else make, or remove, a collection of this name until it is free again."""
+        for taken in (*self._entries, *self._working()):
+            # Two names that differ in case alone are one file where the file system does not tell them apart.
+            if taken.lower() == name.lower():
+                raise CollectionExists(f"the id {taken!r} is taken")
+        if name in self._dropped:
+            # First the catalog: while an older one might still name it, its files stay.
+            self._catalog.save(self._catalog_record(self._entries))
+            self._remove_dropped()
+        if self._store.holds(name):
+            raise CollectionExists(
+                f"the store holds something under the id {name!r} that is no collection here: "
+                "move it away, then import it"
+            )
+        self._work_on([name])
+
+    @_exclusive
+    def _add(self, entry: _Entry) -> None:
+        """Have the catalog name a collection that is made."""
+        self._busy.pop(entry.id, None)
+        self._keep({**self._entries, entry.id: entry})
+
+    def _working(self) -> list[str]:
+        """The collections that somebody is making or removing."""
+        limit = datetime.fromtimestamp(time.time() - BUSY_SECONDS, UTC).isoformat()
+        return [name for name, since in self._busy.items() if since > limit]
+
+    def _work_on(self, names: Sequence[str]) -> None:
+        """Have everybody know that this process makes or removes these collections."""
+        self._busy.update(dict.fromkeys(names, _time()))
+        if self._shared and names:
+            try:
+                self._catalog.save(self._catalog_record(self._entries))
+            except StoreError:
+                for name in names:
+                    del self._busy[name]
+                raise
+
+    def _free(self, names: Sequence[str]) -> None:
+        """Let others make or remove these collections again, where ``_add`` has not done so."""
+        try:
+            self._have_free(names)
+        except StoreError as error:
+            _log.warning("%s cannot be made or removed for a while: %s", ", ".join(names), error.detail)
+
+    @_exclusive
+    def _have_free(self, names: Sequence[str]) -> None:
+        freed = [name for name in names if self._busy.pop(name, None)]
+        if freed and self._shared:
+            self._catalog.save(self._catalog_record(self._entries))
+
+    @_exclusive
     def change(self, collection: str, changes: dict[str, Any]) -> dict[str, Any]:
         """
         Change the title, or the schema, of a collection.
@@ -293,23 +482,22 @@ class Service:
             InvalidRequest: Not a schema.
             SchemaViolation: Documents that are there do not satisfy it.
         """
-        with self._changing:
-            entry = self._entry(collection)
-            if "title" in changes:
-                with at("title"):
-                    _require_text(changes["title"])
-                entry = replace(entry, title=changes["title"])
-            if "schema" in changes:
-                with at("schema"):
-                    compiled = None if changes["schema"] is None else self._store.schema(changes["schema"])
-                entry.collection.set_schema(compiled)
-                entry = replace(entry, schema=compiled)
-            try:
-                self._keep({**self._entries, collection: entry})
-            except StoreError:
-                entry.collection.set_schema(self._entries[collection].schema, satisfied=True)
-                raise
-            return _description(entry)
+        entry = self._entry(collection)
+        if "title" in changes:
+            with at("title"):
+                _require_text(changes["title"])
+            entry = replace(entry, title=changes["title"])
+        if "schema" in changes:
+            with at("schema"):
+                compiled = None if changes["schema"] is None else self._store.schema(changes["schema"])
+            entry.collection.set_schema(compiled)
+            entry = replace(entry, schema=compiled)
+        try:
+            self._keep({**self._entries, collection: entry})
+        except StoreError:
+            entry.collection.set_schema(self._entries[collection].schema, satisfied=True)
+            raise
+        return _description(entry)
 
     def drop(self, collection: str) -> None:
         """
@@ -318,43 +506,142 @@ class Service:
         Raises:
             NoSuchCollection: There is none of this name.
         """
-        with self._changing:
-            self._entry(collection)
-            self._dropped.add(collection)
-            try:
-                self._keep({name: entry for name, entry in self._entries.items() if name != collection})
-            except OutcomeUnknown:
-                raise
-            except StoreError:
-                self._dropped.discard(collection)
-                raise
-            self._remove_dropped()
+        self._forget(collection)
+        self._remove_dropped()
+
+    @_exclusive
+    def _forget(self, collection: str) -> None:
+        """Have the catalog name a collection no more."""
+        self._entry(collection)
+        self._dropped.add(collection)
+        try:
+            self._keep({name: entry for name, entry in self._entries.items() if name != collection})
+        except OutcomeUnknown:
+            raise
+        except StoreError:
+            self._dropped.discard(collection)
+            raise
 
     def _remove_dropped(self) -> None:
         """Remove the files of dropped collections; what cannot be removed is remembered, and tried again."""
         if not self._dropped:
             return
+        names: list[str] = []
+        removed: list[str] = []
         try:
-            for name in sorted(self._dropped):
+            names = self._claim_dropped()
+            for name in names:
                 self._store.drop(name)
-                self._dropped.discard(name)
-            self._catalog.save(self._catalog_record(self._entries))
+                removed.append(name)
         except StoreError as error:
             _log.warning("files of dropped collections are still on disk: %s", error.detail)
+        try:
+            self._settle(names, removed)
+        except StoreError as error:
+            _log.warning("the catalog still names what was dropped: %s", error.detail)
 
-    def rotate(self, collection: str, role: Role) -> str:
+    @_exclusive
+    def _claim_dropped(self) -> list[str]:
+        working = self._working()
+        names = sorted(name for name in self._dropped if name not in working)
+        self._work_on(names)
+        return names
+
+    @_exclusive
+    def _settle(self, names: Sequence[str], removed: Sequence[str]) -> None:
+        """Have everybody know that nobody works on these collections any more, and which of them are gone."""
+        for name in names:
+            self._busy.pop(name, None)
+        self._dropped.difference_update(removed)
+        if removed or (names and self._shared):
+            self._catalog.save(self._catalog_record(self._entries))
+
+    @_exclusive
+    def rotate(self, collection: str, name: str, *, grace: float = 0) -> str:
         """
-        Replace a credential by a fresh one; the old one stops at once.
+        Replace a credential by a fresh one.
+
+        Args:
+            name: That of the credential; of those that every collection has, the role.
+            grace: For so many seconds the old one goes on beside it; with 0 it stops at once, and with it what is left
+                of earlier rotations.
+
+        Raises:
+            NoSuchCollection, NoSuchCredential: There is none of this name.
+            InvalidRequest: It has expired.
+        """
+        entry = self._entry(collection)
+        fresh = new_secret(_credential(entry, name).role)
+        self._keep_credentials(entry, entry.credentials.rotating(name, fresh, grace=grace))
+        return fresh
+
+    def credentials(self, collection: str) -> list[dict[str, Any]]:
+        """
+        The credentials of a collection, those that every collection has first.
+
+        Returns:
+            Of each: name, role, credential (None where it is not known any more), its last four characters as
+            ``ending``, created, expires (None where it does not), lastUsed (None where nobody knows), all times ISO
+            8601.  Of other processes' uses those of the last hour may be missing.
 
         Raises:
             NoSuchCollection: There is none of this name.
         """
-        with self._changing:
-            entry = self._entry(collection)
-            fresh = Credentials.new().of(role)
-            keys = Credentials(**{each: fresh if each == role else entry.credentials.of(each) for each in ROLES})
-            self._keep({**self._entries, collection: replace(entry, credentials=keys)})
-            return fresh
+        self._look()
+        self._uses.read()
+        return [self._credential(each) for each in self._entry(collection).credentials.values()]
+
+    @_exclusive
+    def add_credential(self, collection: str, name: str, role: Role, *, expires: str | None = None) -> dict[str, Any]:
+        """
+        Give a collection one more credential.
+
+        Args:
+            name: ``[A-Za-z0-9_-]{1,64}``, for whom or what it is.
+            expires: ISO 8601 with an offset; None where it does not.
+
+        Returns:
+            It, as ``credentials`` has it.
+
+        Raises:
+            NoSuchCollection: There is none of this name.
+            InvalidRequest: A name that is none, or taken; a moment that is none, or has passed.
+        """
+        entry = self._entry(collection)
+        with at("expires"):
+            seconds = expiry(expires)
+        fresh = Credential.of(name, role, new_secret(role), created=_time(), expires=seconds)
+        self._keep_credentials(entry, entry.credentials.adding(fresh))
+        return self._credential(fresh)
+
+    @_exclusive
+    def revoke(self, collection: str, name: str) -> None:
+        """
+        Stop a credential at once, and forget it.
+
+        Raises:
+            NoSuchCollection, NoSuchCredential: There is none of this name.
+            InvalidRequest: It is one of those that every collection has.
+        """
+        entry = self._entry(collection)
+        _credential(entry, name)
+        if name in ROLES:
+            raise InvalidRequest(f"every collection has a {name} credential: rotate it instead", pointer=None)
+        self._keep_credentials(entry, entry.credentials.without(name))
+
+    def _keep_credentials(self, entry: _Entry, keys: Credentials) -> None:
+        self._keep({**self._entries, entry.id: replace(entry, credentials=keys)})
+
+    def _credential(self, each: Credential) -> dict[str, Any]:
+        return {
+            "name": each.name,
+            "role": each.role,
+            "credential": each.secret,
+            "ending": each.ending,
+            "created": each.created,
+            "expires": each.expires_at,
+            "lastUsed": self._uses.of(each.digest),
+        }
 
     def indexes(self, collection: str) -> list[Index]:
         """
@@ -363,7 +650,7 @@ class Service:
         Raises:
             NoSuchCollection: There is none of this name.
         """
-        return self._entry(collection).collection.indexes()
+        return self.collection(collection).indexes()
 
     def pin(self, collection: str, path: str) -> Index:
         """
@@ -392,12 +679,12 @@ class Service:
 
         self._pin(collection, without)
 
+    @_exclusive
     def _pin(self, collection: str, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> None:
-        with self._changing:
-            entry = self._entry(collection)
-            entry = replace(entry, pinned=change(entry.pinned))
-            self._keep({**self._entries, collection: entry})
-            entry.collection.pin(entry.pinned)
+        entry = self._entry(collection)
+        entry = replace(entry, pinned=change(entry.pinned))
+        self._keep({**self._entries, collection: entry})
+        entry.collection.pin(entry.pinned)
 
     def import_documents(self, collection: str, documents: Sequence[Document]) -> int:
         """
@@ -407,7 +694,7 @@ class Service:
             NoSuchCollection: There is none of this name.
             DuplicateKey, SchemaViolation: As ``Writer.insert_many``.
         """
-        return len(self._entry(collection).collection.insert_many(documents))
+        return len(self.collection(collection).insert_many(documents))
 
     def empty(self, collection: str) -> int:
         """
@@ -416,7 +703,7 @@ class Service:
         Raises:
             NoSuchCollection: There is none of this name.
         """
-        return self._entry(collection).collection.delete_many(Filter({})).deleted
+        return self.collection(collection).delete_many(Filter({})).deleted
 
     def backup(self, *, credentials: bool = False) -> bytes:
         """
@@ -425,13 +712,14 @@ class Service:
         Raises:
             CollectionDamaged: One of them cannot be read.
         """
+        self._look()
         return archives.write(
             archives.Archived(
                 entry.id,
                 entry.title,
                 entry.schema.source if entry.schema else None,
                 list(entry.collection.find(Find())),
-                {role: entry.credentials.of(role) for role in ROLES} if credentials else None,
+                entry.credentials.record(entry.created) if credentials else None,
             )
             for entry in self._entries.values()
         )
@@ -451,7 +739,7 @@ class Service:
                     id=each.id,
                     title=each.title,
                     schema=each.schema,
-                    credentials=dict(each.credentials or {}),
+                    credentials=each.credentials,
                     documents=each.documents,
                 )
                 made.append(each.id)
@@ -462,16 +750,25 @@ class Service:
         return made
 
     def administrator_token(self) -> str:
-        """The token that opens administration: the one kept in the store, made at first use."""
+        """
+        The token that opens administration: the one kept in the store, made at first use.
+
+        On a shared store none is kept: it would lie there readable.  One is made for as long as the process lives.
+        """
+        if self._shared:
+            return _new_token()
         ledger = self._store.ledger("administrator")
         record = ledger.load()
         if "token" not in record:
-            record = {"token": "ca_" + secrets.token_urlsafe(24)}
+            record = {"token": _new_token()}
             ledger.save(record)
         return str(record["token"])
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Write when credentials were used last, and let go of the store."""
+        if self._uses.latest:
+            self._uses.write(self._digests())
+            self._uses.latest = {}
         self._store.close()
 
     def _keep(self, entries: dict[str, _Entry]) -> None:
@@ -481,6 +778,11 @@ class Service:
         The catalog decides: wherever a crash or a full disk comes in between, it never names a collection without
         credentials, and credentials without a collection open nothing.
         """
+        if self._shared:
+            entries = {name: replace(each, credentials=each.credentials.sealed()) for name, each in entries.items()}
+            self._catalog.save(self._catalog_record(entries))
+            self._entries = entries
+            return
         keys, catalog = _key_record(entries), self._catalog_record(entries)
         saved = _key_record(self._entries)
         if any(saved.get(name) != each for name, each in keys.items()):
@@ -507,37 +809,39 @@ class Service:
                 "created": entry.created,
                 "schema": entry.schema.source if entry.schema else None,
                 **({"indexes": list(entry.pinned)} if entry.pinned else {}),
+                **({"credentials": entry.credentials.record(entry.created)} if self._shared else {}),
             }
             for name, entry in entries.items()
         }
-        return {**record, **({_DROPPED: sorted(self._dropped)} if self._dropped else {})}
+        if self._dropped:
+            record[_DROPPED] = sorted(self._dropped)
+        if self._busy and self._shared:
+            record[_BUSY] = dict(self._busy)
+        return record
 
 
 def _key_record(entries: dict[str, _Entry]) -> dict[str, Any]:
-    return {name: {role: entry.credentials.of(role) for role in ROLES} for name, entry in entries.items()}
+    return {name: entry.credentials.record(entry.created) for name, entry in entries.items()}
 
 
-_KEYS: Final = Schema(
-    {
-        "additionalProperties": {
-            "type": "object",
-            "properties": {role: {"type": "string"} for role in ROLES},
-            "required": list(ROLES),
-            "additionalProperties": False,
-        }
-    }
-)
-# A key of the catalog that no collection's id can be.
+_KEYS: Final = Schema({"additionalProperties": credentials.RECORD})
+_KEYS_OF_ONE: Final = Schema({**credentials.RECORD, "required": []})
+# Keys of the catalog that no collection's id can be.
 _DROPPED: Final = "connectome.dropped"
+_BUSY: Final = "connectome.busy"
 _CATALOG: Final = Schema(
     {
-        "properties": {_DROPPED: {"type": "array", "items": {"type": "string"}}},
+        "properties": {
+            _DROPPED: {"type": "array", "items": {"type": "string"}},
+            _BUSY: {"type": "object", "additionalProperties": {"type": "string"}},
+        },
         "additionalProperties": {
             "type": "object",
             "properties": {
                 "title": {"type": "string"},
                 "created": {"type": "string"},
                 "indexes": {"type": "array", "items": {"type": "string"}},
+                "credentials": credentials.RECORD,
             },
             "required": ["title", "created", "schema"],
         },
@@ -566,24 +870,41 @@ def _require_text(text: str) -> None:
         raise InvalidRequest("a title is Unicode text, and this one is not") from None
 
 
-def same_secret(one: str, other: str) -> bool:
-    """Compare two secrets in a time that tells nothing of where they differ, nor how long they are."""
-    return hmac.compare_digest(_digest(one), _digest(other))
+def _same(schema: Schema | None, source: Any) -> bool:
+    """Whether this is the schema; as text, since to Python 1 is True."""
+    return json.dumps(schema.source if schema else None) == json.dumps(source)
 
 
-def _digest(secret: str) -> bytes:
-    return sha256(secret.encode("utf-8", "surrogatepass")).digest()
+def _time() -> str:
+    return credentials.now().isoformat()
 
 
-def _fixed_or_new(fixed: dict[str, str]) -> Credentials:
-    for role, credential in fixed.items():
-        with at(role):
-            if not _CREDENTIAL.fullmatch(credential):
-                raise InvalidRequest(
-                    "a credential has 1 to 256 letters, digits, '.', '_', '~' and '-', and is not a lone '-'"
-                )
-    fresh = Credentials.new()
-    return Credentials(**{role: fixed.get(role, fresh.of(role)) for role in ROLES})
+def _new_token() -> str:
+    return "ca_" + token_urlsafe(24)
+
+
+def _given(given: Mapping[str, Any], created: str) -> Credentials:
+    """The credentials of a new collection: those that are given, as text or as they were kept, and fresh ones."""
+    for failure in _KEYS_OF_ONE.failures(given):
+        raise InvalidRequest(failure.detail, pointer=failure.pointer)
+    try:
+        return Credentials.given(given, created)
+    except ValueError as error:
+        raise InvalidRequest(f"a moment was expected: {error}") from None
+
+
+def _credential(entry: _Entry, name: str) -> Credential:
+    """
+    The credential of this name.
+
+    Raises:
+        NoSuchCredential: The collection has none.
+    """
+    if name not in entry.credentials:
+        nearest = difflib.get_close_matches(name, entry.credentials, n=1)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        raise NoSuchCredential(f"the collection {entry.id!r} has no credential {name!r}{hint}")
+    return entry.credentials[name]
 
 
 def _description(entry: _Entry) -> dict[str, Any]:
@@ -594,5 +915,5 @@ def _description(entry: _Entry) -> dict[str, Any]:
         "count": None if isinstance(entry.collection, Barred) else entry.collection.count(Filter({})),
         "size": entry.collection.size,
         "schema": entry.schema.source if entry.schema else None,
-        "credentials": {role: entry.credentials.of(role) for role in ROLES},
+        "credentials": entry.credentials.shown(),
     }
