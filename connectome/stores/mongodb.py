@@ -105,6 +105,7 @@ _NAMESPACE_EXISTS: Final = 48
 _TIME_EXPIRED: Final = 50
 _IMMUTABLE_FIELD: Final = 66
 _INDEX_THERE_OTHERWISE: Final = frozenset({85, 86})
+_NO_INDEX: Final = frozenset({26, 27})
 _INVALID_DOCUMENT: Final = 121
 _DUPLICATE: Final = frozenset({11000, 11001, 12582})
 _DISK_FULL: Final = 14031
@@ -204,6 +205,16 @@ def _at_the_server(place: str, *, writing: bool = False) -> Iterator[None]:
         raise InvalidRequest(f"MongoDB cannot keep it: {error}", code="BSONObjectTooLarge", pointer=None) from None
     except PyMongoError as error:
         raise StoreFailed(f"{place} could not do it") from error
+
+
+@contextmanager
+def _keeping(place: str, *, writing: bool = False) -> Iterator[None]:
+    """The same where no client's request is behind it, so that whatever the server refuses is a failure of the store."""
+    try:
+        with _at_the_server(place, writing=writing):
+            yield
+    except OperationFailure as error:
+        raise StoreFailed(f"{place} refuses: {_refusal(error).name}") from error
 
 
 def _milliseconds() -> int:
@@ -551,7 +562,7 @@ class MongoDBCollection:
     # Keeping
 
     def set_schema(self, schema: Schema | None, *, satisfied: bool = False) -> None:
-        with self._answering(writing=True):
+        with _keeping(self._store.place, writing=True):
             self._validate_by(schema)
             if schema and not satisfied:
                 # What is written from now on satisfies it, so that looking at what is there is enough.
@@ -563,7 +574,8 @@ class MongoDBCollection:
         self._schema = schema
 
     def _validate_by(self, schema: Schema | None) -> None:
-        self._store.database.command("collMod", self._name, **_validation(schema))
+        with _taking_schemas():
+            self._store.database.command("collMod", self._name, **_validation(schema))
 
     def _require_satisfied(self, schema: Schema) -> None:
         for document in self._documents.find({"$nor": [validator(schema.source)]}, limit=1):
@@ -573,7 +585,7 @@ class MongoDBCollection:
             raise SchemaViolation(failures, document_id=document["_id"])
 
     def indexes(self) -> list[Index]:
-        with self._answering():
+        with _keeping(self._store.place):
             sizes = self._store.database.command("collStats", self._name).get("indexSizes", {})
             # Each shard tells of its own.
             uses: dict[str, int] = {}
@@ -590,27 +602,22 @@ class MongoDBCollection:
 
     def pin(self, paths: Iterable[str]) -> None:
         wanted = frozenset(paths)
-        with self._answering(writing=True):
+        with _keeping(self._store.place, writing=True):
             for path in sorted(wanted - self._pinned):
-                self._make_index(path)
+                with _tolerating(_INDEX_THERE_OTHERWISE):
+                    self._documents.create_index([(path, pymongo.ASCENDING)])
             # Only what was pinned here: an index that the database's owner made is nobody else's to drop.
             for path in self._pinned - wanted:
-                self._documents.drop_index([(path, pymongo.ASCENDING)])
+                with _tolerating(_NO_INDEX):
+                    self._documents.drop_index([(path, pymongo.ASCENDING)])
         self._pinned = wanted
-
-    def _make_index(self, path: str) -> None:
-        try:
-            self._documents.create_index([(path, pymongo.ASCENDING)])
-        except OperationFailure as error:
-            if _refusal(error).code not in _INDEX_THERE_OTHERWISE:
-                raise
 
     def sync(self) -> None:
         """What was acknowledged is kept already, by as many members as the write concern says."""
 
     @property
     def size(self) -> int:
-        with self._answering():
+        with _keeping(self._store.place):
             return int(self._store.database.command("collStats", self._name).get("size", 0))
 
 
@@ -680,6 +687,30 @@ def _validation(schema: Schema | None) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def _taking_schemas() -> Iterator[None]:
+    """Tell a schema that the server does not take, such as one with a pattern that is none to it, from its failing."""
+    try:
+        yield
+    except OperationFailure as error:
+        refusal = _refusal(error)
+        if refusal.name not in ("BadValue", "FailedToParse", "TypeMismatch", "InvalidRegex", "Location51091"):
+            raise
+        raise InvalidRequest(
+            f"MongoDB does not take this schema: {refusal.message}", code="InvalidSchema", pointer=None
+        ) from None
+
+
+@contextmanager
+def _tolerating(codes: frozenset[int]) -> Iterator[None]:
+    """Take a refusal by one of these codes for success: somebody else has done it already."""
+    try:
+        yield
+    except OperationFailure as error:
+        if _refusal(error).code not in codes:
+            raise
+
+
 class RecordLedger:
     """A record as a document of its own: its text, since a field's name there may be none here, and a revision."""
 
@@ -694,7 +725,7 @@ class RecordLedger:
         return self._store.database[RECORDS].with_options(read_preference=ReadPreference.PRIMARY)
 
     def load(self) -> dict[str, Any]:
-        with _at_the_server(self._store.place):
+        with _keeping(self._store.place):
             found = self._records.find_one({"_id": self._key})
         self._revision = found["revision"] if found else None
         record: dict[str, Any] = json.loads(found["record"]) if found else {}
@@ -719,7 +750,7 @@ class RecordLedger:
         self._revision = fresh["revision"]  # type: ignore[assignment]
 
     def changed(self) -> bool:
-        with _at_the_server(self._store.place):
+        with _keeping(self._store.place):
             found = self._records.find_one({"_id": self._key}, {"revision": 1})
         return (found["revision"] if found else None) != self._revision
 
@@ -762,11 +793,8 @@ class MongoDBStore:
     @cached_property
     def transactions(self) -> bool:
         """Whether the server has them: a replica set or a sharded cluster, not a standalone."""
-        with _at_the_server(self.place):
-            try:
-                told = self.client.admin.command("hello")
-            except OperationFailure as error:
-                raise StoreFailed(f"{self.place} refuses: {_refusal(error).name}") from error
+        with _keeping(self.place):
+            told = self.client.admin.command("hello")
         return "setName" in told or told.get("msg") == "isdbgrid"
 
     def schema(self, source: Any) -> Schema:
@@ -776,21 +804,21 @@ class MongoDBStore:
 
     def collection(self, name: str, schema: Schema | None, *, new: bool = False) -> MongoDBCollection:
         if new:
-            try:
-                with _at_the_server(self.place, writing=True):
+            with _keeping(self.place, writing=True), _taking_schemas():
+                try:
                     self.database.create_collection(name, check_exists=False, **_validation(schema))
-            except OperationFailure as error:
-                if _refusal(error).code == _NAMESPACE_EXISTS:
-                    raise CollectionExists(f"the database holds a collection {name!r} already") from None
-                raise StoreFailed(f"{self.place} refused to make the collection: {_refusal(error).message}") from error
+                except OperationFailure as error:
+                    if _refusal(error).code == _NAMESPACE_EXISTS:
+                        raise CollectionExists(f"the database holds a collection {name!r} already") from None
+                    raise
         return MongoDBCollection(self, name, schema)
 
     def holds(self, name: str) -> bool:
-        with _at_the_server(self.place):
+        with _keeping(self.place):
             return bool(self.database.list_collection_names(filter={"name": name}))
 
     def drop(self, name: str) -> None:
-        with _at_the_server(self.place, writing=True):
+        with _keeping(self.place, writing=True):
             self.database.drop_collection(name)
 
     def ledger(self, name: str) -> RecordLedger:
