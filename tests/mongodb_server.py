@@ -54,7 +54,8 @@ class MongoDBServer:
             [
                 *(self._command, "--host", "127.0.0.1", "--port", str(self.port)),
                 *("--storage-path", self._storage, "--log-level", "ERROR", *self._options),
-            ]
+            ],
+            stderr=subprocess.DEVNULL,
         )
         until = time.monotonic() + START_SECONDS
         with pymongo.MongoClient(self.url, serverSelectionTimeoutMS=200) as client:

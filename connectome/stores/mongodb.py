@@ -209,7 +209,7 @@ def _at_the_server(place: str, *, writing: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _keeping(place: str, *, writing: bool = False) -> Iterator[None]:
-    """The same where no client's request is behind it, so that whatever the server refuses is a failure of the store."""
+    """The same where no client's request is behind it: whatever the server refuses is then a failure of the store."""
     try:
         with _at_the_server(place, writing=writing):
             yield
@@ -464,7 +464,7 @@ class MongoDBCollection:
     def _sent(self, modify: Modify, session: _Session) -> Modified:
         """Have the server do an update."""
         source = _as_sent(modify.update.source)
-        if modify.upsert and "_id" not in _equalities(modify.filter):
+        if modify.upsert and not any(map(_is_identity, _equalities(modify.filter))):
             if type(source) is dict:
                 source = _with_identity(source)
             else:
@@ -671,10 +671,15 @@ def _as_sent(source: Any) -> Any:
     return source
 
 
+def _is_identity(path: str) -> bool:
+    """Whether a path is that of the ``_id``, or of a part of it."""
+    return path.partition(".")[0] == "_id"
+
+
 def _with_identity(source: Mapping[str, Any]) -> Mapping[str, Any]:
     """Operators that give a document which an upsert creates an ``_id`` of ours, where they do not give it one."""
     paths = (path for fields in source.values() for path in fields)
-    if any(path == "_id" or path.startswith("_id.") for path in paths):
+    if any(map(_is_identity, paths)):
         return source
     return {**source, "$setOnInsert": {**source.get("$setOnInsert", {}), "_id": str(ObjectId())}}
 

@@ -28,7 +28,9 @@ TESTS = Path(__file__).parent.parent
 FILES = {f"{path.parent.name}/{path.stem}": path for path in sorted((TESTS / "spec").glob("*/*.json"))}
 # File → reason → sentences.
 KNOWN: dict[str, dict[str, list[str]]] = (
-    {} if "CONNECTOME_TEST_MONGODB" in os.environ else json.loads((TESTS / "spec_on_mongodb.json").read_bytes())["cases"]
+    {}
+    if "CONNECTOME_TEST_MONGODB" in os.environ
+    else json.loads((TESTS / "spec_on_mongodb.json").read_bytes())["cases"]
 )
 # The _id of a document that has none in its case.
 NONE = "connectome.spec"
@@ -57,9 +59,12 @@ def as_given(document: dict[str, Any]) -> dict[str, Any]:
 
 def filled(collection: Collection, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The documents, as they are kept."""
-    collection.delete_many(Filter({}))
     kept = [identified(document, position) for position, document in enumerate(documents)]
-    collection.insert_many(kept)
+    # Without the transactions in which a store does the same: there are thousands of cases.
+    there = collection._documents  # type: ignore[attr-defined]
+    there.delete_many({})
+    if kept:
+        there.insert_many(kept)
     return kept
 
 
@@ -103,9 +108,7 @@ def sort(case: dict[str, Any], collection: Collection) -> None:
 def update(case: dict[str, Any], collection: Collection) -> None:
     array_filters = compile_array_filters(case.get("arrayFilters", []))
     upserts = "document" not in case and "filter" in case
-    modify = Modify(
-        Filter(case.get("filter", {})), Update(case["update"], array_filters), upsert=upserts, multi=False
-    )
+    modify = Modify(Filter(case.get("filter", {})), Update(case["update"], array_filters), upsert=upserts, multi=False)
     filled(collection, [] if upserts else [case.get("document", {})])
     modified = collection.update(modify)
     (after,) = collection.find(Find())
@@ -158,13 +161,16 @@ def test_a_server_does_what_the_specification_says(name: str, collection: Collec
     """Every case of the file, but those that are known."""
     kind = name.partition("/")[0]
     subject = extjson.loads(FILES[name].read_bytes())
-    differing = {}
+    known = {says for sentences in KNOWN.get(name, {}).values() for says in sentences}
+    never_ends = KNOWN.get(name, {}).get("never ends", [])
+    differing = dict.fromkeys(never_ends, "not run")
     for case in subject["cases"]:
+        if case["says"] in never_ends:
+            continue
         case.setdefault("documents", subject.get("documents", []))
         if found := difference(case, lambda case=case: RUN[kind](case, collection)):
             differing[case["says"]] = found
 
-    known = {says for sentences in KNOWN.get(name, {}).values() for says in sentences}
     assert {says: found for says, found in differing.items() if says not in known} == {}
     assert sorted(known - differing.keys()) == [], "these are known to differ, and do not any more"
 
