@@ -44,6 +44,8 @@ class Settings:
     max_body_bytes: int = _setting(16 * 1024 * 1024, "The largest request body that is read; larger ones are 413.")
     max_time_seconds: int = _setting(10, "How long a request may match and sort; one that takes longer is 400.")
     admin_token: str = _setting("", "The administrator's token; made and kept in the data directory where empty.")
+    access_log: bool = _setting(False, "Log a line for every request: its route, never its URL.")
+    log_format: str = _setting("text", "How log lines are written: text or json.")
     store: str = _setting("", "The URL of a MongoDB database that keeps everything instead; see docs/scaling.md.")
     # Of those that ``from_environ`` was given, where from.
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
@@ -102,6 +104,7 @@ _BOUNDS: Final[dict[str, range | tuple[str, ...]]] = {
     "cache_bytes": range(2**50),
     "max_body_bytes": range(1, 2**40),
     "max_time_seconds": range(1, 86401),
+    "log_format": ("text", "json"),
 }
 
 
@@ -117,7 +120,14 @@ def variable(name: str) -> str:
     return _PREFIX + name.upper()
 
 
+_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
 def _typed(key: str, text: str, default: Any) -> Any:
+    if type(default) is bool:
+        if text.lower() not in _FLAGS:
+            raise ConfigurationError(f"{key} needs true or false, not {text!r}")
+        return _FLAGS[text.lower()]
     try:
         return type(default)(text) if not isinstance(default, Path) else Path(text)
     except ValueError:

@@ -20,6 +20,7 @@ from connectome.errors import (
     InvalidRequest,
     NoSpace,
     NoSuchCollection,
+    NoSuchCredential,
     SchemaViolation,
     StoreFailed,
     Unauthorized,
@@ -32,7 +33,8 @@ from connectome.stores import Index
 _TIMEOUT_SECONDS: Final = 300
 
 _BY_CODE: Final = {
-    cls.default_code: cls for cls in (DuplicateKey, CollectionExists, NoSuchCollection, InvalidJSON, NoSpace)
+    cls.default_code: cls
+    for cls in (DuplicateKey, CollectionExists, NoSuchCollection, NoSuchCredential, InvalidJSON, NoSpace)
 }
 _BY_STATUS: Final[dict[int, type[ConnectomeError]]] = {400: InvalidRequest, 401: Unauthorized}
 
@@ -82,13 +84,11 @@ class RemoteService:
                 raise
         return described
 
-    def rotate(self, collection: str, role: Role) -> str:
-        """As ``Service.rotate``."""
-        return str(self._call("POST", f"/{quote(collection, safe='')}/credentials/{role}")[role])
-
     def first_documents(self, collection: str, count: int) -> list[Document]:
-        """As ``Service.first_documents``."""
+        """As ``Service.first_documents``; none where the read credential is not known any more."""
         credential = self.describe(collection)["credentials"]["read"]
+        if credential is None:
+            return []
         path = f"/collection/readwithquery/-/{quote(collection, safe='')}"
         content = self._exchange("POST", path, json.dumps({"limit": count}).encode(), credential)
         documents: list[Document] = extjson.loads(content)
@@ -120,6 +120,26 @@ class RemoteService:
         """As ``Service.restore``."""
         names: list[str] = json.loads(self._send("POST", "/restore", content, mimetype="application/zip"))["restored"]
         return names
+
+    def credentials(self, collection: str) -> list[dict[str, Any]]:
+        """As ``Service.credentials``."""
+        found: list[dict[str, Any]] = self._call("GET", f"/{quote(collection, safe='')}/credentials")
+        return found
+
+    def add_credential(self, collection: str, name: str, role: Role, *, expires: str | None = None) -> dict[str, Any]:
+        """As ``Service.add_credential``."""
+        given = json.dumps({"name": name, "role": role, "expires": expires})
+        added: dict[str, Any] = self._call("POST", f"/{quote(collection, safe='')}/credentials", given)
+        return added
+
+    def rotate(self, collection: str, name: str, *, grace: float = 0) -> str:
+        """As ``Service.rotate``."""
+        path = f"/{quote(collection, safe='')}/credentials/{quote(name, safe='')}"
+        return str(self._call("POST", path, json.dumps({"grace": grace}))[name])
+
+    def revoke(self, collection: str, name: str) -> None:
+        """As ``Service.revoke``."""
+        self._call("DELETE", f"/{quote(collection, safe='')}/credentials/{quote(name, safe='')}")
 
     def close(self) -> None:
         """Nothing is held."""

@@ -59,6 +59,8 @@ _ATTEMPTS: Final = 20
 BUSY_SECONDS: Final = 15 * 60
 # When credentials were used is written this often, and at the end.
 USES_SECONDS: Final = 3600.0
+# More is no grace any more, but a credential of its own.
+MAX_GRACE_SECONDS: Final = 30 * 24 * 3600
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -590,6 +592,10 @@ class Service:
         self._look()
         self._uses.read()
         return [self._credential(each) for each in self._entry(collection).credentials.values()]
+
+    def fixed_credentials(self) -> list[str]:
+        """Credentials that the owner fixed, as far as they can be read: they have not the form of those we make."""
+        return [secret for entry in self._entries.values() for secret in entry.credentials.fixed]
 
     @_exclusive
     def add_credential(self, collection: str, name: str, role: Role, *, expires: str | None = None) -> dict[str, Any]:

@@ -495,7 +495,8 @@ class Place:
 
     def credentials(self, id: str) -> dict[str, str]:
         """The credentials that are kept of a collection."""
-        return self._read("connectome.credentials.json")[id]
+        kept = self._read("connectome.credentials.json")[id]
+        return {name: each if isinstance(each, str) else each["secret"] for name, each in kept.items()}
 
     def documents(self, id: str) -> list[Any]:
         """The documents of a collection, as they stand in its files."""
@@ -665,12 +666,14 @@ class TestCredentials:
         assert code == 1
         assert line.startswith("there is no collection 'no-film'")
 
-    def test_a_role_that_is_none_is_a_wrong_use(self, data):
-        """Exit 2, with the roles there are."""
-        ended = connectome("credentials", "rotate", "movies", "admin", "--data", data)
+    def test_a_name_that_is_none_is_refused(self, place, id):
+        """With the nearest that there is."""
+        place("create", id)
 
-        assert ended.code == 2
-        assert "'read', 'write'" in ended.stderr
+        assert refused(place("credentials", "rotate", id, "reed")) == (
+            1,
+            f"the collection {id!r} has no credential 'reed'; did you mean 'read'?",
+        )
 
 
 IMPORTED = [{"_id": "a", "n": 1}, {"_id": "b", "n": 2}]

@@ -36,6 +36,7 @@ PAGES = [
     "docs/integration.md",
     "docs/performance.md",
     "docs/query-language.md",
+    "docs/security.md",
 ]
 URL = "http://127.0.0.1:8000"
 EXAMPLE = "data/examples/movies.json"

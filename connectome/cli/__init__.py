@@ -47,7 +47,7 @@ COMMANDS: Final[dict[str, str]] = {
     "serve": "serving",
     "create": "collections",
     "list": "collections",
-    "credentials": "collections",
+    "credentials": "credentials",
     "indexes": "collections",
     "import": "files",
     "snippet": "code",

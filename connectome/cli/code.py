@@ -44,5 +44,8 @@ def snippet(id: str, operation: str, lang: str, body: str | None, auth: str, dat
         settings = Settings.from_environ(data=data)
         base = f"http://{settings.host}:{settings.port}" if isinstance(service, Service) else service.url
     credential = described["credentials"][called.role]
+    if credential is None:
+        click.echo(f"the {called.role} credential is not known any more; rotate it to get a new one", err=True)
+        credential = f"{called.role.upper()}_CREDENTIAL"
     request = snippets.to_operation(base, id, called.method, operation, credential, auth=place, body=sent)
     click.echo(snippets.render(language, request), nl=False)

@@ -1,4 +1,4 @@
-"""Collections, their credentials and their indexes."""
+"""Collections and their indexes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from connectome import extjson
 from connectome.cli.administration import administration, data_option
-from connectome.service import ROLES, Role
+from connectome.cli.credentials import show_both
 
 
 @click.command()
@@ -23,7 +23,7 @@ def create(id: str, title: str | None, schema: Any, data: Path | None) -> None:
     with administration(data, new=True) as service:
         described = service.create(id=id, title=title, schema=source)
     click.echo(f"created {id}", err=True)
-    _show(described["credentials"])
+    show_both(described["credentials"])
 
 
 @click.command("list")
@@ -38,35 +38,6 @@ def list_(data: Path | None) -> None:
         click.echo(f"{each['id']:{width}}  {count:>9}  {each['size']:>12}  {each['title']}")
     if not collections:
         click.echo("no collections yet; 'connectome create ID' makes one", err=True)
-
-
-@click.group()
-def credentials() -> None:
-    """Show or replace the credentials of a collection."""
-
-
-def _show(keys: dict[str, str]) -> None:
-    for role in ROLES:
-        click.echo(f"{role:5}  {keys[role]}")
-
-
-@credentials.command()
-@click.argument("id")
-@data_option
-def show(id: str, data: Path | None) -> None:
-    """Show both credentials of the collection ID."""
-    with administration(data) as service:
-        _show(service.describe(id)["credentials"])
-
-
-@credentials.command()
-@click.argument("id")
-@click.argument("role", type=click.Choice(ROLES))
-@data_option
-def rotate(id: str, role: Role, data: Path | None) -> None:
-    """Replace one credential of the collection ID; the old one stops at once."""
-    with administration(data) as service:
-        click.echo(service.rotate(id, role))
 
 
 @click.command()

@@ -25,7 +25,11 @@ def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
     for name, field in reversed(list(config.described())):
         if name != "data":
             help = f"{field.metadata['help']}  [default: {field.default or 'none'}; {config.variable(name)}]"
-            function = click.option(f"--{name.replace('_', '-')}", type=type(field.default), help=help)(function)
+            long = f"--{name.replace('_', '-')}"
+            if type(field.default) is bool:
+                function = click.option(f"{long}/--no-{long[2:]}", default=None, help=help)(function)
+            else:
+                function = click.option(long, type=type(field.default), help=help)(function)
     return function
 
 
@@ -83,12 +87,12 @@ def _greet(service: Service, settings: Settings, url: str, login: str | None) ->
     else:
         click.echo("\n  console  off, since other machines reach it: set CONNECTOME_ADMIN_TOKEN to have it")
     for each in collections:
-        keys = each["credentials"]
+        keys = {role: secret or "…" for role, secret in each["credentials"].items()}
         holds = "damaged: see the log" if each["count"] is None else plural(each["count"], "document")
         click.echo(f"\n  {each['title']}, {holds}")
         click.echo(f"    read   {url}/collection/readwithquery/{keys['read']}/{each['id']}")
         click.echo(f"    write  {url}/collection/write/{keys['write']}/{each['id']}")
-    if first := next((each for each in collections if each["count"] is not None), None):
+    if first := next((each for each in collections if each["count"] is not None and each["credentials"]["read"]), None):
         click.echo("\nTry it:")
         click.echo(
             f"  curl -s {url}/collection/readwithquery/{first['credentials']['read']}/{first['id']}"
@@ -101,8 +105,7 @@ def _greet(service: Service, settings: Settings, url: str, login: str | None) ->
 
 def _question(service: Service, described: dict[str, Any]) -> str:
     """A query that finds something in this collection: the largest values of a numeric field, where it has one."""
-    reader = service.reader(described["credentials"]["read"], described["id"])
-    sample = next(iter(reader.find(Find(limit=1))), {})
+    sample = next(iter(service.collection(described["id"]).find(Find(limit=1))), {})
     names = [name for name in sample if name.isalnum()]  # nothing that a shell or a path could take for its own
     number = next((name for name in names if type(sample[name]) is int), None)
     if number is None:

@@ -13,7 +13,7 @@ from flask import Flask, Response, request
 from connectome.config import Settings
 from connectome.service import Service
 from connectome.stores import open_store
-from connectome.web import admin, console, problems
+from connectome.web import admin, console, logs, problems
 from connectome.web.activity import Activity
 from connectome.web.api import OPERATIONS, Api
 from connectome.web.exchange import NEVER_KEPT, Answer
@@ -48,6 +48,7 @@ def create_app(settings: Settings, service: Service | None = None) -> Flask:
 
     # A hundred levels of a document under a schema of many parts, which Python's thousand frames do not hold.
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
+    logs.install(settings, service)
     app = _assembled(settings, service)
     # The documents that are loaded are no garbage: the collector need not look through them again and again.
     gc.freeze()
@@ -80,11 +81,20 @@ def _assembled(settings: Settings, service: Service) -> Flask:
             provide_automatic_options=False,
         )
     app.wsgi_app = ExpressLane(app.wsgi_app, api)  # type: ignore[method-assign]  # as Flask's manual has it
+    if settings.access_log or settings.log_format == "json":
+        app.after_request(_routed)
+        app.wsgi_app = logs.AccessLog(app.wsgi_app, service, logged=settings.access_log)  # type: ignore[method-assign]
     return app
 
 
 def _operation(api: Api, name: str, credential: str, collection: str) -> Answer:
     return api(request.environ, name, credential, collection)
+
+
+def _routed(response: Response) -> Response:
+    if request.url_rule:
+        request.environ[logs.ROUTE] = request.url_rule.rule
+    return response
 
 
 def _never_kept(response: Response) -> Response:

@@ -8,10 +8,10 @@ from typing import Any, Final
 import flask
 from flask import Blueprint, Response, current_app
 
-from connectome import __version__, formats
+from connectome import __version__, extjson, formats
 from connectome.errors import Unauthorized
 from connectome.schemas import Schema
-from connectome.service import Role, Service, same_secret
+from connectome.service import MAX_GRACE_SECONDS, ROLES, Service, same_secret
 from connectome.web import bodies
 from connectome.web.exchange import NO_LIMIT, Answer, Request
 
@@ -39,6 +39,21 @@ _CREATE: Final = Schema(
 )
 _CHANGE: Final = Schema(
     {"type": "object", "properties": {"title": _TEXT, "schema": _SCHEMA}, "additionalProperties": False}
+)
+_ADD_CREDENTIAL: Final = Schema(
+    {
+        "type": "object",
+        "properties": {"name": _TEXT, "role": {"enum": list(ROLES)}, "expires": {"type": ["string", "null"]}},
+        "required": ["name", "role"],
+        "additionalProperties": False,
+    }
+)
+_ROTATE: Final = Schema(
+    {
+        "type": "object",
+        "properties": {"grace": {"type": "number", "minimum": 0, "maximum": MAX_GRACE_SECONDS}},
+        "additionalProperties": False,
+    }
 )
 
 
@@ -100,10 +115,33 @@ def drop(collection: str) -> Response:
     return Response(status=204)
 
 
-@blueprint.post("/collections/<collection>/credentials/<any(read, write):role>")
-def rotate(collection: str, role: Role) -> Answer:
-    """Replace a credential; the old one stops at once."""
-    return _answer({role: _service().rotate(collection, role)})
+@blueprint.get("/collections/<collection>/credentials")
+def credentials(collection: str) -> Answer:
+    """List the credentials of a collection: name, role, when each was made, stops, and was used last."""
+    return _answer(_service().credentials(collection))
+
+
+@blueprint.post("/collections/<collection>/credentials")
+def add_credential(collection: str) -> Answer:
+    """Give a collection one more credential, with a name, and perhaps an end."""
+    _service().collection(collection)
+    return _answer(_service().add_credential(collection, **_received(_ADD_CREDENTIAL)), 201)
+
+
+@blueprint.post("/collections/<collection>/credentials/<name>")
+def rotate(collection: str, name: str) -> Answer:
+    """Replace a credential; the old one stops at once, or works beside the new one for ``grace`` seconds."""
+    content = _request().body()
+    given = extjson.loads(content, extended=False) if content else {}
+    bodies.require(_ROTATE, given)
+    return _answer({name: _service().rotate(collection, name, **given)})
+
+
+@blueprint.delete("/collections/<collection>/credentials/<name>")
+def revoke(collection: str, name: str) -> Response:
+    """Stop one of the credentials with a name, and forget it."""
+    _service().revoke(collection, name)
+    return Response(status=204)
 
 
 @blueprint.get("/collections/<collection>/indexes")

@@ -1,8 +1,8 @@
 """
 The behaviour of the language, read from tests/spec, once more: over TCP, by a MongoDB server, through the store.
 
-Cases that our compiler refuses are not here: they never reach a server.  Those in which the server of the tests is known
-to differ from mongod are in ``tests/spec_on_mongodb.json``, each under the reason; one that begins to pass must leave it.
+Cases that our compiler refuses never reach a server.  Those in which the server of the tests is known to differ from
+mongod are in ``tests/spec_on_mongodb.json``, each under the reason; one that begins to pass must leave it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from mongodb_server import new_database
+from pymongo.errors import PyMongoError
 
 from connectome import extjson
 from connectome.errors import ConnectomeError, RequestError
@@ -151,7 +152,7 @@ def difference(case: dict[str, Any], run: Callable[[], None]) -> str:
         if error.code == expected.get("code") and "code" in expected:
             return ""
         return f"refused: {error.code}: {error.detail}"
-    except (AssertionError, ConnectomeError, ValueError) as error:
+    except (AssertionError, ConnectomeError, PyMongoError, ValueError) as error:
         return f"{type(error).__name__}: {str(error)[:300]}"
     return "not refused" if "refused" in case else ""
 

@@ -29,8 +29,9 @@ WITH_BODY = [name for name in CALLS if name != "read"]
 ADMIN_PATHS = {
     "": {"GET", "POST"},
     "/{id}": {"GET", "PATCH", "DELETE"},
-    "/{id}/credentials/read": {"POST"},
-    "/{id}/credentials/write": {"POST"},
+    "/{id}/credentials": {"GET", "POST"},
+    "/{id}/credentials/read": {"POST", "DELETE"},
+    "/{id}/credentials/write": {"POST", "DELETE"},
     "/{id}/import": {"POST"},
 }
 ADMIN_CALLS = [(method, path) for path, methods in ADMIN_PATHS.items() for method in sorted(methods)]
@@ -365,8 +366,7 @@ class TestRoutes:
             "/-/admin",
             "/-/admin/nothing",
             "/-/admin/collections/{id}/nothing",
-            "/-/admin/collections/{id}/credentials",
-            "/-/admin/collections/{id}/credentials/admin",
+            "/-/admin/collections/{id}/credentials/read/more",
             "/-/healthy",
         ],
     )

@@ -35,7 +35,7 @@ def make_example() -> Response:
     if not EXAMPLE.is_file():
         raise NotFound("the example is in the source of Connectome only, and this is an installed package")
     documents = list(formats.read_documents(EXAMPLE.read_bytes(), "json"))
-    site.service().create(id="movies", title="Movies", documents=documents)
+    _made(site.service().create(id="movies", title="Movies", documents=documents))
     return site.see("/collections/movies/created")
 
 
@@ -61,7 +61,13 @@ def create() -> Response:
         )
     except ConnectomeError as error:
         return _form(error=error)
+    _made(described)
     return site.see(f"/collections/{described['id']}/created")
+
+
+def _made(described: dict[str, Any]) -> None:
+    for role, credential in described["credentials"].items():
+        site.made(described["id"], role, credential)
 
 
 def _form(
@@ -104,4 +110,5 @@ def id_from(title: str) -> str:
 def created(id: str) -> Response:
     """What whoever made a collection needs next: its credentials, and the way to the code."""
     described = site.service().describe(id)
-    return site.render("created.html", described=described, tab="", base=request.host_url.rstrip("/"))
+    keys = {each["name"]: each for each in site.credentials(id)}
+    return site.render("created.html", described=described, tab="", keys=keys, base=request.host_url.rstrip("/"))

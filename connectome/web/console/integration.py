@@ -20,6 +20,7 @@ from pygments.token import Token
 from connectome import extjson
 from connectome.errors import InvalidJSON, InvalidRequest
 from connectome.query import Document
+from connectome.service import ROLES
 from connectome.web import examples, snippets
 from connectome.web.api import OPERATIONS
 from connectome.web.console import rehearsal, site
@@ -237,8 +238,8 @@ def api(id: str) -> Response:
     asked = _asked(request.args, described, documents)
     operation = OPERATIONS[asked.operation]
     credential = described["credentials"][operation.role]
-    shown = bool(request.args.get("show"))
-    masked = credential if shown else _masked(credential)
+    shown = bool(request.args.get("show")) and credential is not None
+    masked = credential if shown else _masked(credential, operation.role)
     example = examples.body(asked.operation, documents, described["schema"])
     with rehearsal.copy(documents, described["schema"]) as copy:
         answer = copy.ask(operation.method, asked.operation, _bytes(example), role=operation.role)
@@ -266,7 +267,8 @@ def api(id: str) -> Response:
         language=LANGUAGES[asked.language],
         example=_pretty(example),
         credential=credential,
-        mask=_masked(credential),
+        mask=_masked(credential, operation.role),
+        ending=site.service().credentials(id)[ROLES.index(operation.role)]["ending"],
         code=_code(described, asked, masked, example if asked.fault else asked.sent),
         path=["collection", asked.operation, masked if asked.auth == "url" else "-", id],
         shown=shown,
@@ -285,7 +287,7 @@ def snippet(id: str) -> Response:
     asked = _asked(chosen if isinstance(chosen, dict) else {}, described, documents)
     operation = OPERATIONS[asked.operation]
     language = LANGUAGES[asked.language]
-    masked = _masked(described["credentials"][operation.role])
+    masked = _masked(described["credentials"][operation.role], operation.role)
     return jsonify(
         code=None if asked.fault else _code(described, asked, masked, asked.sent),
         sent=None if asked.sent is None else json.dumps(asked.sent, ensure_ascii=False),
@@ -361,8 +363,9 @@ def _coloured_json(value: Any) -> Coloured:
     return _coloured("\n".join(cut), "json")
 
 
-def _masked(credential: str) -> str:
-    return credential[:3] + _MASK
+def _masked(credential: str | None, role: str) -> str:
+    """What stands in code for a credential; for one that nobody knows any more, a word that the reader replaces."""
+    return f"{role.upper()}_CREDENTIAL" if credential is None else credential[:3] + _MASK
 
 
 def _pretty(value: Any) -> str:

@@ -21,10 +21,15 @@ Kind = Literal["done", "note", "warning", "failed"]
 
 @dataclass
 class Session:
-    """One browser that is signed in: until when, and what it shall be told with the next page."""
+    """
+    One browser that is signed in: until when, and what it shall be told with the next page.
+
+    fresh: credentials that were made, and nobody can read again, by collection and name: the next page shows them.
+    """
 
     ends: float
     notices: list[tuple[Kind, str]] = field(default_factory=list)
+    fresh: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 class Sessions:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import platform
 import time
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from flask import Blueprint, Response, request
 
 from connectome import config
 from connectome.errors import InvalidRequest
-from connectome.service import Role
+from connectome.service import ROLES, Role
 from connectome.web.console import site
 
 blueprint: Final = Blueprint("settings", __name__)
 
 _started: Final = time.time()
+
+# How long an old credential may work beside the new one, in seconds; and when an added one stops, in days.
+GRACES: Final = {
+    0: "stops at once",
+    3600: "works for another hour",
+    24 * 3600: "works for another day",
+    7 * 24 * 3600: "works for another 7 days",
+}
+ENDS: Final = {0: "Never", 7: "In 7 days", 30: "In 30 days", 90: "In 90 days", 365: "In a year"}
 
 
 @blueprint.get("/collections/<id>/settings")
@@ -27,6 +37,7 @@ def page(id: str) -> Response:
 
 def _page(id: str, status: int = 200, **errors: str) -> Response:
     described = site.service().describe(id)
+    credentials = {each["name"]: each for each in site.credentials(id)}
     settings = [each for each in effective() if each["name"] in ("max_body_bytes", "max_time_seconds", "durability")]
     return site.render(
         "settings.html",
@@ -34,6 +45,11 @@ def _page(id: str, status: int = 200, **errors: str) -> Response:
         described=described,
         tab="Settings",
         limits=settings,
+        main=[credentials.pop(role) for role in ROLES],
+        named=credentials.values(),
+        graces=GRACES.items(),
+        ends=ENDS.items(),
+        now=datetime.now(UTC).isoformat(),
         errors=errors,
         changed=site.service().collection(id).changed,
     )
@@ -53,12 +69,51 @@ def retitle(id: str) -> Response:
     return site.see(f"/collections/{id}/settings")
 
 
-@blueprint.post("/collections/<id>/settings/credentials/<any(read, write):role>")
-def rotate(id: str, role: Role) -> Response:
+@blueprint.post("/collections/<id>/settings/credentials")
+def add_credential(id: str) -> Response:
+    """Make a credential with a name."""
+    role: Role = "write" if request.form.get("role") == "write" else "read"
+    days = _chosen("expires", ENDS)
+    expires = (datetime.now(UTC) + timedelta(days=days)).isoformat(timespec="seconds") if days else None
+    name = request.form.get("name", "").strip()
+    try:
+        added = site.service().add_credential(id, name, role, expires=expires)
+    except InvalidRequest as error:
+        return _page(id, 400, name=error.detail)
+    site.made(id, name, added["credential"])
+    site.flash(f"The credential {name} is ready.")
+    return site.see(f"/collections/{id}/settings#credentials")
+
+
+@blueprint.post("/collections/<id>/settings/credentials/<name>")
+def rotate(id: str, name: str) -> Response:
     """Replace a credential."""
-    site.service().rotate(id, role)
-    site.flash(f"The {role} credential is new. The old one has stopped: whoever used it needs the new one.")
-    return site.see(f"/collections/{id}/settings")
+    grace = _chosen("grace", GRACES)
+    try:
+        site.made(id, name, site.service().rotate(id, name, grace=grace))
+    except InvalidRequest as error:
+        site.flash(f"{error.detail[:1].upper()}{error.detail[1:]}.", "failed")
+        return site.see(f"/collections/{id}/settings#credentials")
+    ends = GRACES[grace] if grace else "has stopped"
+    site.flash(f"The {name} credential is new. The old one {ends}: whoever used it needs the new one.")
+    return site.see(f"/collections/{id}/settings#credentials")
+
+
+@blueprint.post("/collections/<id>/settings/credentials/<name>/revoke")
+def revoke(id: str, name: str) -> Response:
+    """Stop a credential with a name."""
+    try:
+        site.service().revoke(id, name)
+    except InvalidRequest as error:
+        site.flash(f"{error.detail[:1].upper()}{error.detail[1:]}.", "failed")
+    else:
+        site.flash(f"The credential {name} is revoked.")
+    return site.see(f"/collections/{id}/settings#credentials")
+
+
+def _chosen(name: str, among: Mapping[int, str]) -> int:
+    """The number that a form chose; the first where it chose none that there is."""
+    return next((number for number in among if request.form.get(name) == str(number)), next(iter(among)))
 
 
 @blueprint.post("/collections/<id>/settings/empty")

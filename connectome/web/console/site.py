@@ -49,6 +49,22 @@ def flash(text: str, kind: Kind = "done") -> None:
         here.notices.append((kind, text))
 
 
+def made(collection: str, name: str, credential: str) -> None:
+    """Have the next page that lists the credentials of a collection show this one, whether or not it is kept."""
+    if here := session():
+        here.fresh[collection, name] = credential
+
+
+def credentials(collection: str) -> list[dict[str, Any]]:
+    """As ``Service.credentials``, with those that were made just now and cannot be read again."""
+    here = session()
+    found = service().credentials(collection)
+    for each in found:
+        fresh = here.fresh.pop((collection, each["name"]), None) if here else None
+        each["credential"] = each["credential"] or fresh
+    return found
+
+
 def render(template: str, status: int = 200, **values: Any) -> Response:
     """A page from its template; ``described``, where it is given, is the collection whose tabs stand above it."""
     here = session()
