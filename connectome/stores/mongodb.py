@@ -101,6 +101,9 @@ _UPSERT_ATTEMPTS: Final = 5
 # Of so many documents it is looked at what a refused request does to them, or a rehearsed one.
 _SAMPLE: Final = 1000
 
+# Beyond it nothing can be skipped or counted: MongoDB takes 64 bits.
+_MOST: Final = 2**63 - 1
+
 _NAMESPACE_EXISTS: Final = 48
 _TIME_EXPIRED: Final = 50
 _IMMUTABLE_FIELD: Final = 66
@@ -276,8 +279,8 @@ class MongoDBCollection:
             find.filter.source,
             find.projection.source or None,
             sort=_sort(find.sort.source),
-            skip=find.skip,
-            limit=find.limit,
+            skip=min(find.skip, _MOST),
+            limit=min(find.limit, _MOST),
             max_time_ms=_milliseconds(),
             session=session,
         )
@@ -313,8 +316,8 @@ class MongoDBCollection:
             "filter": find.filter.source,
             "projection": find.projection.source,
             "sort": dict(_sort(find.sort.source) or ()),
-            "skip": find.skip,
-            "limit": find.limit,
+            "skip": min(find.skip, _MOST),
+            "limit": min(find.limit, _MOST),
         }
         try:
             with self._answering():

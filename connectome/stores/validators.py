@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from connectome.errors import InvalidRequest, at
+from connectome.extjson import from_json
 from connectome.query.values import sort_key
 
 # A schema of MongoDB's, and what contributes to it.
@@ -42,6 +43,8 @@ _WRAPPED: Final[Mapping[str, str]] = {
     "$minKey": "minKey",
     "$maxKey": "maxKey",
 }
+# Those of them that always travel with a text inside.
+_AS_TEXT: Final = {key: {key: {"type": "string"}} for key in ("$oid", "$numberDecimal", "$uuid")}
 # Keywords that demand nothing; a format is a remark since draft 2019-09.
 _REMARKS: Final = frozenset(
     {
@@ -105,6 +108,10 @@ def _translated(source: Any, scope: _Scope) -> _Dialect:
         return {} if source else _NEVER
     if wrapped := _wrapped(source):
         return {"bsonType": wrapped}
+    for keyword in ("properties", "required"):
+        if wrappers := _WRAPPED.keys() & {*source.get(keyword, ())}:
+            with at(keyword):
+                raise _refused(f"MongoDB knows a date, and not what {min(wrappers)!r} holds: demand just that key")
     parts: list[_Dialect] = []
     for keyword, operand in source.items():
         with at(keyword):
@@ -136,7 +143,8 @@ def _wrapped(source: Mapping[str, Any]) -> str | None:
     ):
         return None
     (key,) = demanded
-    plain = source.get("type", "object") == "object" and source.get("properties", {key: True}) == {key: True}
+    inside = source.get("properties", {key: True})
+    plain = source.get("type", "object") == "object" and inside in ({key: True}, {key: {}}, _AS_TEXT.get(key))
     return _WRAPPED.get(key) if plain and not source.get("additionalProperties", False) else None
 
 
@@ -163,7 +171,7 @@ def _enum(operand: list[Any], _: _Scope) -> _Dialect:
     if not operand:
         return _NEVER
     # MongoDB takes each value once.
-    return {"enum": list({sort_key(each): each for each in operand}.values())}
+    return {"enum": list({sort_key(each): each for each in map(from_json, operand)}.values())}
 
 
 def _one(keyword: str) -> _Keyword:
@@ -216,7 +224,7 @@ def _elements(source: Mapping[str, Any], scope: _Scope) -> list[_Dialect]:
 _KEYWORDS: Final[Mapping[str, _Keyword]] = {
     "type": _type,
     "enum": _enum,
-    "const": lambda operand, _: {"enum": [operand]},
+    "const": lambda operand, scope: _enum([operand], scope),
     "$ref": lambda operand, scope: {"allOf": [scope.referred(operand)]},
     "required": lambda operand, _: {"required": operand} if operand else {},
     "not": _one("not"),
