@@ -310,6 +310,15 @@ class MongoDBCollection:
         for document in found:
             find.projection(document)
 
+    def aggregate(self, pipeline: Any) -> Iterator[Document]:
+        """What the stages of a pipeline, as ``pipeline.source`` has them, make of the documents."""
+        try:
+            with self._answering():
+                cursor = self._documents.aggregate(pipeline.source, maxTimeMS=_milliseconds())
+        except OperationFailure as error:
+            raise _blamed(error) from None
+        return self._begun(cursor)
+
     def explain(self, find: Find) -> Explanation:
         question = {
             "find": self._name,
@@ -408,6 +417,8 @@ class MongoDBCollection:
             )
 
     def update(self, modify: Modify, guard: Guard = NO_GUARD) -> Modified:
+        if modify.upsert:
+            _require_identity(modify.filter)
         attempt = 0
         while True:
             try:
@@ -672,6 +683,15 @@ def _as_sent(source: Any) -> Any:
     if type(source) is dict and not next(iter(source), "").startswith("$"):
         return {"$set": source}
     return source
+
+
+def _require_identity(filter: Filter) -> None:
+    """Refuse an upsert that would create an ``_id`` which cannot be one; nothing can match it either."""
+    try:
+        identified({"_id": _equalities(filter).get("_id")})
+    except InvalidRequest as error:
+        error.pointer = None
+        raise
 
 
 def _is_identity(path: str) -> bool:

@@ -219,7 +219,7 @@ class TestExplain:
         assert explained["winningPlan"]["stage"] in ("IDHACK", "IXSCAN", "COLLSCAN")
         assert explained["nReturned"] == 1
         # Each store looks at as many as it needs.
-        assert 1 <= explained["totalDocsExamined"] <= 3
+        assert explained["totalDocsExamined"] >= 1
         assert explained["executionTimeMillis"] >= 0
 
     @pytest.mark.parametrize(("flag", "answered"), [("true", dict), ("false", list)])
@@ -683,6 +683,6 @@ class TestRefusals:
         assert (collection.call("read").content, kept(collection)) == before
 
 
-def kept(collection: Collection) -> bytes:
+def kept(collection):
     """The file of a collection; empty where a database keeps it."""
     return collection.file.read_bytes() if collection.file.exists() else b""
