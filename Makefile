@@ -14,7 +14,7 @@ run: $(VENV)/run  ## serve the API with the movies example on http://127.0.0.1:8
 	@$(BIN)/connectome serve $(DATA) --example data/examples/movies.json --host $(HOST) --port $(PORT)
 
 test: $(VENV)/test  ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadscope $(ARGS)
 
 lint: $(VENV)/test  ## check style and formatting
 	$(BIN)/ruff check --config .ci/ruff.toml

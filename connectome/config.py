@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from connectome.errors import ConfigurationError
+from connectome.network import Origins
 
 Origin = Literal["default", "environment", "argument"]
 
@@ -47,6 +48,11 @@ class Settings:
     access_log: bool = _setting(False, "Log a line for every request: its route, never its URL.")
     log_format: str = _setting("text", "How log lines are written: text or json.")
     store: str = _setting("", "The URL of a MongoDB database that keeps everything instead; see docs/scaling.md.")
+    cors: str = _setting(
+        "",
+        "Web pages of which origins may call the operations: comma-separated origins, loopback for those on this "
+        "machine, * for all.",
+    )
     # Of those that ``from_environ`` was given, where from.
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
 
@@ -55,6 +61,7 @@ class Settings:
             if getattr(self, name) not in bounds:
                 expected = f"from {bounds[0]} to {bounds[-1]}" if isinstance(bounds, range) else " or ".join(bounds)
                 raise ConfigurationError(f"{name} is {expected}, not {getattr(self, name)}")
+        _ = self.origins_allowed
 
     def origin(self, name: str) -> Origin:
         """Where the value of a setting comes from."""
@@ -65,6 +72,11 @@ class Settings:
     def place(self) -> Path | str:
         """Where the collections are: the URL of a database where there is one, else the data directory."""
         return self.store or self.data
+
+    @property
+    def origins_allowed(self) -> Origins:
+        """The origins of ``cors``."""
+        return Origins.read(self.cors)
 
     @property
     def embedded(self) -> dict[str, Any]:

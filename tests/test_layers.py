@@ -19,7 +19,8 @@ PACKAGE = Path(connectome.__file__).parent
 FLOORS = {
     "connectome": 0,
     "connectome.errors": 0,
-    "connectome.config": 1,
+    "connectome.network": 1,
+    "connectome.config": 2,
     "connectome.extjson": 1,
     "connectome.relaxed": 2,
     "connectome.schemas": 2,

@@ -72,6 +72,11 @@ class Projection:
             return None
         return frozenset(self._tree)
 
+    @property
+    def may_fail(self) -> bool:
+        """Whether there may be documents that it refuses: what does nothing but keep or drop fields takes them all."""
+        return bool(self._steps)
+
     def __call__(self, document: Document) -> Document:
         """What the projection makes of a document, a new one; the document itself for ``{}``."""
         if not self.source:

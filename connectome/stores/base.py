@@ -147,7 +147,12 @@ class Reader(Protocol):
     """What a read credential yields: no method here writes."""
 
     def find(self, find: Find) -> Iterator[Document]:
-        """The documents that the question asks for; they are shared and never to be changed."""
+        """
+        The documents that the question asks for; they are shared and never to be changed.
+
+        They are those of one moment, made one by one as they are taken.  What is wrong with the question is raised
+        before the first.
+        """
 
     def encoded(self, find: Find) -> Iterator[bytes]:
         """The same documents, each as relaxed Extended JSON in UTF-8: what ``extjson.dumps`` writes."""

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -42,7 +42,8 @@ from connectome.errors import (
     at,
 )
 from connectome.extjson import preview
-from connectome.query import Document, Filter, Value
+from connectome.query import Document, Filter, Projection, Value
+from connectome.query.deadline import check
 from connectome.schemas import Schema
 from connectome.stores import files
 from connectome.stores.base import (
@@ -80,6 +81,8 @@ Numbered = dict[int, Document]
 
 SYNC_SECONDS: Final = 1.0
 _BACKOFF_SECONDS: Final = 30.0
+# So many documents that may refuse a projection are kept, until it is known that all of them take it.
+_PROJECTED: Final = 1_000
 # After so many questions it is looked at how much memory their columns and indexes take.
 _TRIM_EVERY: Final = 32
 
@@ -417,16 +420,16 @@ class EmbeddedCollection:
             self._schema = schema
 
     def find(self, find: Find) -> Iterator[Document]:
-        return map(find.projection, self._found(find).each())
+        return _projected(find.projection, self._found(find))
 
     def encoded(self, find: Find) -> Iterator[bytes]:
         found = self._found(find)
         if not find.projection.source:
-            return iter(found.texts())
+            return found.texts()
         kept = find.projection.kept
         if kept is not None and extjson.HAS_MSGSPEC:
-            return iter(found.texts(extjson.keeping(kept)))
-        return (extjson.encode(find.projection(document)) for document in found.each())
+            return found.texts(extjson.keeping(kept))
+        return map(extjson.encode, _projected(find.projection, found))
 
     def explain(self, find: Find) -> Explanation:
         started = time.perf_counter()
@@ -552,6 +555,26 @@ class EmbeddedCollection:
             waiting = self._table.change({}, removed) if removed and not guard.dry_run else self._table.latest
         self._table.keep(waiting)
         return Deleted(len(removed), [(document, None) for document in examples])
+
+
+def _projected(projection: Projection, found: Selection) -> Iterator[Document]:
+    """
+    What a projection makes of what was found, one by one.
+
+    Whatever a document refuses it refuses now: of an answer that has begun nothing can be taken back.  What is not
+    kept for it is made a second time.
+    """
+    if not projection.may_fail:
+        return map(projection, found.each())
+    each = found.each()
+    first = list(map(projection, islice(each, _PROJECTED)))
+    for position, document in enumerate(each):
+        if not position % 100:
+            check()
+        projection(document)
+    if len(first) < _PROJECTED:
+        return iter(first)
+    return chain(first, map(projection, islice(found.each(), _PROJECTED, None)))
 
 
 def _require(schema: Schema | None, document: Document) -> None:

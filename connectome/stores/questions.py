@@ -22,7 +22,7 @@ from connectome.query.paths import is_plain, parse_path
 from connectome.query.tree import At, Condition, Every, Not, Some, every
 from connectome.stores.base import Find
 from connectome.stores.indexes import Lookup, Paths, conjunction, lookups, placed, points
-from connectome.stores.rows import Rows, Segment, picked
+from connectome.stores.rows import Rows, Segment, answers, picked
 
 _T = TypeVar("_T")
 
@@ -34,6 +34,8 @@ _SELECTIVE: Final = 0.1
 # A scan lets other threads in this often, and for about as long as one of them needs to wake up.
 _SLICE_SECONDS: Final = 0.005
 _PAUSE_SECONDS: Final = 0.00005
+# So many documents are decoded, or made texts, at a time, of an answer that is sent as it is made.
+_SLICE: Final = 128
 # A walk along an index is the better way where it may take, of all segments together, one in so many documents.
 _WALKED: Final = 8
 # How many documents it may look at in vain, for each that it is to find, before a scan is the better way after all.
@@ -75,16 +77,36 @@ class Selection:
         return self._each(Segment.documents_at)
 
     def each(self) -> Iterator[Document]:
-        """The documents, one by one: not all of them need to be decoded at the same time."""
-        if self.order is not None:
-            yield from self.documents()
-            return
-        for segment, positions in self.parts:
+        """The documents, one by one: not all of them are decoded at the same time."""
+        for segment, positions in self._in_slices():
             yield from segment.documents_at(positions)
 
-    def texts(self, cut: Callable[[bytes], bytes] | None = None) -> list[bytes]:
-        """The documents as relaxed JSON; ``cut`` as ``Segment.answers_at`` has it."""
-        return self._each(lambda segment, positions: segment.answers_at(positions, cut))
+    def texts(self, cut: Callable[[bytes], bytes] | None = None) -> Iterator[bytes]:
+        """The documents as relaxed JSON, one by one; ``cut`` as ``rows.answers`` has it."""
+        if self.order is None:
+            for segment, positions in self._in_slices():
+                yield from answers(segment.texts_at(positions), cut)
+            return
+        # What is stored is there already, and need not be made for each.
+        stored = self._each(Segment.texts_at)
+        for start in range(0, len(stored), _SLICE):
+            yield from answers(stored[start : start + _SLICE], cut)
+
+    def _in_slices(self) -> Iterator[Part]:
+        """The documents in their order, some at a time."""
+        if self.order is None:
+            for segment, positions in self.parts:
+                if len(positions) <= _SLICE:
+                    yield segment, positions
+                else:
+                    for start in range(0, len(positions), _SLICE):
+                        yield segment, positions[start : start + _SLICE]
+            return
+        ends = list(accumulate(len(positions) for _, positions in self.parts))
+        for place in self.order:
+            index = bisect_right(ends, place)
+            segment, positions = self.parts[index]
+            yield segment, (positions[place - ends[index]],)
 
     def values(self, path: str) -> list[Value]:
         """What a plain path yields in each."""
@@ -95,12 +117,7 @@ class Selection:
             return [each for segment, positions in self.parts for each in of(segment, positions)]
         ends = list(accumulate(len(positions) for _, positions in self.parts))
         if ends and len(self.order) * 4 < ends[-1]:
-            found: list[_T] = []
-            for place in self.order:
-                index = bisect_right(ends, place)
-                segment, positions = self.parts[index]
-                found += of(segment, (positions[place - ends[index]],))
-            return found
+            return [each for segment, positions in self._in_slices() for each in of(segment, positions)]
         everything = [each for segment, positions in self.parts for each in of(segment, positions)]
         return [everything[place] for place in self.order]
 

@@ -57,6 +57,20 @@ def columns_of(paths: tuple[str, ...]) -> Callable[[Sequence[bytes]], list[list[
     return columns
 
 
+def answers(texts: Iterable[bytes], cut: Callable[[bytes], bytes] | None = None) -> list[bytes]:
+    """
+    Documents as relaxed JSON in UTF-8, of their texts as they are stored.
+
+    Args:
+        cut: What takes out of a text, as it is stored, what is not asked for.
+    """
+    # All that relaxed text leaves out: the type of an Int64 that would do with 32 bits.
+    return [
+        extjson.encode(extjson.decode(text)) if b"$" in text and b"$numberLong" in text else text
+        for text in (texts if cut is None else map(cut, texts))
+    ]
+
+
 class Segment:
     """
     Some documents in a row.
@@ -129,19 +143,6 @@ class Segment:
                     texts[place] = kept[position] = extjson.encode(documents[position], mode="stored")
             self._text_bytes = None
         return texts
-
-    def answers_at(self, positions: Sequence[int], cut: Callable[[bytes], bytes] | None = None) -> list[bytes]:
-        """
-        Documents as relaxed JSON in UTF-8.
-
-        Args:
-            cut: What takes out of a text, as it is stored, what is not asked for.
-        """
-        texts = self.texts_at(positions) if cut is None else list(map(cut, self.texts_at(positions)))
-        # All that relaxed text leaves out: the type of an Int64 that would do with 32 bits.
-        return [
-            extjson.encode(extjson.decode(text)) if b"$" in text and b"$numberLong" in text else text for text in texts
-        ]
 
     def begins_like(self, other: Segment) -> bool:
         """Whether the first number is that of another segment."""

@@ -6,7 +6,7 @@ import atexit
 import gc
 import sys
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
 
@@ -16,8 +16,12 @@ from connectome.stores import open_store
 from connectome.web import admin, console, logs, problems
 from connectome.web.activity import Activity
 from connectome.web.api import OPERATIONS, Api
+from connectome.web.cors import CrossOrigin
 from connectome.web.exchange import NEVER_KEPT, Answer
 from connectome.web.express import ExpressLane
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 
 class _Application(Flask):
@@ -80,11 +84,18 @@ def _assembled(settings: Settings, service: Service) -> Flask:
             methods=each.methods,
             provide_automatic_options=False,
         )
-    app.wsgi_app = ExpressLane(app.wsgi_app, api)  # type: ignore[method-assign]  # as Flask's manual has it
+    app.wsgi_app = _layered(ExpressLane(app.wsgi_app, api), settings)  # type: ignore[assignment,method-assign]
     if settings.access_log or settings.log_format == "json":
         app.after_request(_routed)
         app.wsgi_app = logs.AccessLog(app.wsgi_app, service, logged=settings.access_log)  # type: ignore[method-assign]
     return app
+
+
+def _layered(application: WSGIApplication, settings: Settings) -> WSGIApplication:
+    """What stands around the application; what is off is not there."""
+    if origins := settings.origins_allowed:
+        application = CrossOrigin(application, origins)
+    return application
 
 
 def _operation(api: Api, name: str, credential: str, collection: str) -> Answer:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any, Final
 
 from connectome import extjson, formats
 from connectome.errors import InvalidRequest
 from connectome.schemas import Schema
 from connectome.stores import Find, Reader
-from connectome.web.exchange import PIECE_BYTES, Answer, Pieces, Request
+from connectome.web.exchange import PIECE_BYTES, WHOLE_BYTES, Answer, Pieces, Request, Stream
 
 JSON: Final = "application/json"
 CANONICAL: Final = "application/ejson"
 NDJSON: Final = "application/x-ndjson"
 CSV: Final = "text/csv"
+_AT_A_TIME: Final = 64
 
 
 def received(request: Request, *, extended: bool = True) -> Any:
@@ -54,17 +56,26 @@ def documents(request: Request, collection: Reader, find: Find) -> Answer:
     """Documents as a JSON array, or in the form that the client asks for: canonical, NDJSON or CSV."""
     form = request.preferred(JSON, CANONICAL, NDJSON, CSV)
     if form == CSV:
-        lines = [line.encode() for line in formats.write_csv(collection.find(find))]
+        lines = (line.encode() for line in formats.write_csv(collection.find(find)))
         return Answer(_joined(lines, b"", b"", b""), f"{CSV}; charset=utf-8")
     if form == CANONICAL:
-        texts = [extjson.encode(document, mode="canonical") for document in collection.find(find)]
+        texts = (extjson.encode(document, mode="canonical") for document in collection.find(find))
     else:
-        texts = list(collection.encoded(find))
+        texts = collection.encoded(find)
     if form == NDJSON:
-        return Answer(_joined(texts, b"", b"\n", b"\n" if texts else b""), form)
+        return Answer(_joined((text + b"\n" for text in texts), b"", b"", b""), form)
     return Answer(_joined(texts, b"[", b",", b"]\n"), form)
 
 
-def _joined(texts: Sequence[bytes], before: bytes, between: bytes, after: bytes) -> bytes | Pieces:
-    pieces = Pieces(texts, before=before, between=between, after=after)
-    return pieces.whole() if len(pieces) <= PIECE_BYTES else pieces
+def _joined(texts: Iterator[bytes], before: bytes, between: bytes, after: bytes) -> bytes | Pieces | Stream:
+    """What is not large as a whole; the rest of what is large is made as it is sent."""
+    first: list[bytes] = []
+    size = 0
+    while size < WHOLE_BYTES:
+        more = list(islice(texts, _AT_A_TIME))
+        first += more
+        size += sum(map(len, more))
+        if len(more) < _AT_A_TIME:
+            pieces = Pieces(first, before=before, between=between, after=after)
+            return pieces.whole() if len(pieces) <= PIECE_BYTES else pieces
+    return Stream(chain(first, texts), before=before, between=between, after=after)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import werkzeug
@@ -26,6 +27,8 @@ NEVER_KEPT: Final = (
     ("X-Content-Type-Options", "nosniff"),
 )
 PIECE_BYTES: Final = 64 * 1024
+# A longer answer is made as it is sent.
+WHOLE_BYTES: Final = 1024 * 1024
 NO_LIMIT: Final = sys.maxsize
 # As werkzeug writes them.
 _STATUS_LINES: Final = {status: f"{status} {name.upper()}" for status, name in HTTP_STATUS_CODES.items()}
@@ -157,16 +160,43 @@ class Pieces:
         return self._before + self._between.join(self._texts) + self._after
 
 
+class Stream:
+    """
+    Texts that are made as they are sent, with something before, between and after them, joined in pieces.
+
+    How long they are is not known before the last.  What fails midway ends the connection, and the client sees that
+    the answer has no end: there is no status left to say it with.
+    """
+
+    __slots__ = ("_after", "_before", "_between", "_texts")
+
+    def __init__(
+        self, texts: Iterator[bytes], *, before: bytes = b"", between: bytes = b"", after: bytes = b""
+    ) -> None:
+        self._texts = texts
+        self._before, self._between, self._after = before, between, after
+
+    def __iter__(self) -> Iterator[bytes]:
+        before = self._before
+        count = 16
+        while texts := list(islice(self._texts, count)):
+            piece = before + self._between.join(texts)
+            yield piece
+            before = self._between
+            count = max(1, count * PIECE_BYTES // max(len(piece), PIECE_BYTES // 16))
+        yield self._after if before is not self._before else self._before + self._after
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """
     What is sent back, as a WSGI application.
 
-    body: complete before the first byte goes out, so that whatever may go wrong is a problem, never half an answer.
+    body: what may go wrong with it has gone wrong before, and is a problem, never half an answer.
     headers: those beside the type and the length of the body, and those that every answer has.
     """
 
-    body: bytes | Pieces
+    body: bytes | Pieces | Stream
     content_type: str
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
@@ -179,6 +209,10 @@ class Answer:
     @property
     def all_headers(self) -> list[tuple[str, str]]:
         """Everything that stands above the body."""
+        if self.status == 304:
+            return [*self.headers, *NEVER_KEPT]
+        if isinstance(self.body, Stream):
+            return [("Content-Type", self.content_type), *self.headers, *NEVER_KEPT]
         body_headers = (("Content-Type", self.content_type), ("Content-Length", str(len(self.body))))
         return [*body_headers, *self.headers, *NEVER_KEPT]
 

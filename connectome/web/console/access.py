@@ -8,7 +8,6 @@ rebinding).  What changes something must come from a page of this origin.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -17,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 
 from connectome.config import Settings
 from connectome.errors import Unauthorized
+from connectome.network import is_loopback
 from connectome.service import same_secret
 from connectome.web.console import site
 from connectome.web.console.sessions import LINK_SECONDS, SESSION_SECONDS, Sessions
@@ -51,14 +51,6 @@ class ConsoleOff(HTTPException):
         "the console is off: this server listens to other machines, and no administrator's token was set; "
         "start it with CONNECTOME_ADMIN_TOKEN, or on 127.0.0.1"
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address, or a name, is this machine's own and nobody else's."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def is_off(settings: Settings) -> bool:
