@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from hashlib import sha256
 from itertools import islice
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -84,8 +85,10 @@ _Result = TypeVar("_Result")
 _Documents = pymongo.collection.Collection[Document]
 _Session = ClientSession | None
 
-# The records of the store: no collection's id has a dot.
+# What the store itself keeps: no collection's id has a dot.
 RECORDS: Final = "connectome.records"
+MEETINGS: Final = "connectome.meetings"
+_MEETINGS: Final = 1024
 
 # What comes back is what the language knows: UUIDs as the binaries that they are, dates that Python has no word for.
 _CODEC: Final[CodecOptions[Document]] = CodecOptions(
@@ -438,7 +441,8 @@ class MongoDBCollection:
                 raise _blamed(error, lambda: self._rehearsed(modify, at_most=_SAMPLE)) from None
 
     def _updated(self, modify: Modify, guard: Guard) -> Modified:
-        if guard == NO_GUARD and (_is_about_one(modify) or not self._store.transactions):
+        alone = _is_about_one(modify) and not _makes_identity(modify)
+        if guard == NO_GUARD and (alone or not self._store.transactions):
             return self._sent(modify, None)
         if not self._store.transactions:
             foreseen = self._rehearsed(modify)
@@ -478,22 +482,34 @@ class MongoDBCollection:
     def _sent(self, modify: Modify, session: _Session) -> Modified:
         """Have the server do an update."""
         source = _as_sent(modify.update.source)
-        if modify.upsert and not any(map(_is_identity, _equalities(modify.filter))):
-            if type(source) is dict:
-                source = _with_identity(source)
-            else:
-                return self._sent_with_identity(modify, source, session)
-        return self._modified(modify, modify.filter.source, source, session, upsert=modify.upsert)
-
-    def _sent_with_identity(self, modify: Modify, source: Any, session: _Session) -> Modified:
-        """
-        An upsert by a pipeline: first an update; then an upsert whose filter fixes the ``_id`` that we make.
-
-        A pipeline may, as operators cannot, make an ``_id`` of its own in ways that nobody foresees: the server tells.
-        """
+        if not _makes_identity(modify):
+            return self._modified(modify, modify.filter.source, source, session, upsert=modify.upsert)
         found = self._modified(modify, modify.filter.source, source, session, upsert=False)
         if found.matched:
             return found
+        if session:
+            self._meet_others(modify.filter, session)
+        if type(source) is dict:
+            return self._modified(modify, modify.filter.source, _with_identity(source), session, upsert=True)
+        return self._created(modify, source, session)
+
+    def _meet_others(self, filter: Filter, session: ClientSession) -> None:
+        """
+        Have only one of those who create what the same filter describes go on.
+
+        To MongoDB two upserts that find nothing have nothing in common, and both create a document, unless an index is
+        unique.  Here both change one record: the later one is sent back, looks again, and finds what the other created.
+        """
+        text = f"{self._name} {extjson.dumps(filter.source, mode='canonical')}"
+        meeting = int.from_bytes(sha256(text.encode()).digest()[:8], "big") % _MEETINGS
+        self._store.database[MEETINGS].update_one({"_id": meeting}, {"$inc": {"n": 1}}, upsert=True, session=session)
+
+    def _created(self, modify: Modify, source: Any, session: _Session) -> Modified:
+        """
+        An upsert by a pipeline, whose filter fixes the ``_id`` that we make.
+
+        A pipeline may, as operators cannot, make an ``_id`` of its own in ways that nobody foresees: the server tells.
+        """
         fixed = {"$and": [modify.filter.source, {"_id": str(ObjectId())}]}
         try:
             return self._modified(modify, fixed, source, session, upsert=True)
@@ -674,6 +690,11 @@ def _equalities(filter: Filter) -> Mapping[str, Value]:
 def _is_about_one(modify: Modify) -> bool:
     """Whether an update can change one document alone, which MongoDB does as a whole by itself."""
     return not modify.multi or "_id" in _equalities(modify.filter)
+
+
+def _makes_identity(modify: Modify) -> bool:
+    """Whether an update may create a document of which the filter does not say the ``_id``."""
+    return modify.upsert and not any(map(_is_identity, _equalities(modify.filter)))
 
 
 def _as_sent(source: Any) -> Any:

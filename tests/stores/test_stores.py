@@ -468,6 +468,15 @@ class TestThreads:
         assert self.in_threads(upsert).count(True) == 1
         assert everything(collection)[3] == {"_id": "tit", "n": 8}
 
+    def test_one_of_many_upserts_of_a_key_creates_the_document(self, collection):
+        """Though no index is unique: the others find it there."""
+
+        def upsert(_: int) -> bool:
+            return collection.update(change({"name": "tit"}, {"$inc": {"n": 1}}, upsert=True)).upserted is not None
+
+        assert self.in_threads(upsert).count(True) == 1
+        assert [bird["n"] for bird in collection.find(Find(Filter({"name": "tit"})))] == [8]
+
     def test_one_of_many_inserts_of_an_id_succeeds(self, collection):
         """The others are refused."""
 

@@ -208,7 +208,7 @@ class TestReadWithQuery:
 class TestExplain:
     def test_it_says_how_a_query_is_answered(self, collection):
         """The plan, documents looked at and answered, milliseconds: and no documents."""
-        body = {"query": {"amount": {"$gte": 30}}, "sort": {"amount": 1}, "limit": 1}
+        body = {"query": {"amount": {"$gte": 30}}, "sort": {"amount": 1}}
 
         response = collection.call("readwithquery", body, params={"explain": "true"})
 
@@ -217,9 +217,7 @@ class TestExplain:
         assert [*explained] == ["winningPlan", "nReturned", "totalDocsExamined", "executionTimeMillis"]
         assert [*explained["winningPlan"]] == ["stage", "path"]
         assert explained["winningPlan"]["stage"] in ("IDHACK", "IXSCAN", "COLLSCAN")
-        assert explained["nReturned"] == 1
-        # Each store looks at as many as it needs.
-        assert explained["totalDocsExamined"] >= 1
+        assert (explained["nReturned"], explained["totalDocsExamined"]) == (2, 3)
         assert explained["executionTimeMillis"] >= 0
 
     @pytest.mark.parametrize(("flag", "answered"), [("true", dict), ("false", list)])
