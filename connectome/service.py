@@ -338,6 +338,22 @@ class Service:
         self._look()
         return self._entry(collection).collection
 
+    def recipe(self, collection: str) -> dict[str, Any]:
+        """
+        What ``create`` takes to make another of a collection, without its documents: its credentials are those of the
+        new one too, whether they can be read or not.
+
+        Raises:
+            NoSuchCollection: There is none of this name.
+        """
+        entry = self._entry(collection)
+        return {
+            "id": entry.id,
+            "title": entry.title,
+            "schema": entry.schema.source if entry.schema else None,
+            "credentials": entry.credentials.record(entry.created),
+        }
+
     def first_documents(self, collection: str, count: int) -> list[Document]:
         """
         The first documents of a collection, up to ``count``; they are shared and never to be changed.

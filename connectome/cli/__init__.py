@@ -55,6 +55,7 @@ COMMANDS: Final[dict[str, str]] = {
     "repair": "upkeep",
     "backup": "upkeep",
     "restore": "upkeep",
+    "migrate": "migrate",
 }
 
 

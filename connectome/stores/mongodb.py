@@ -109,7 +109,6 @@ _MOST: Final = 2**63 - 1
 
 _NAMESPACE_EXISTS: Final = 48
 _TIME_EXPIRED: Final = 50
-_IMMUTABLE_FIELD: Final = 66
 _INDEX_THERE_OTHERWISE: Final = frozenset({85, 86})
 _NO_INDEX: Final = frozenset({26, 27})
 _INVALID_DOCUMENT: Final = 121
@@ -491,7 +490,9 @@ class MongoDBCollection:
             self._meet_others(modify.filter, session)
         if type(source) is dict:
             return self._modified(modify, modify.filter.source, _with_identity(source), session, upsert=True)
-        return self._created(modify, source, session)
+        # A pipeline has no $setOnInsert: here the filter fixes the _id that we make.
+        made = modify.filter.source if _gives_identity(source) else {"$and": [modify.filter.source, {"_id": _new_id()}]}
+        return self._modified(modify, made, source, session, upsert=True)
 
     def _meet_others(self, filter: Filter, session: ClientSession) -> None:
         """
@@ -503,20 +504,6 @@ class MongoDBCollection:
         text = f"{self._name} {extjson.dumps(filter.source, mode='canonical')}"
         meeting = int.from_bytes(sha256(text.encode()).digest()[:8], "big") % _MEETINGS
         self._store.database[MEETINGS].update_one({"_id": meeting}, {"$inc": {"n": 1}}, upsert=True, session=session)
-
-    def _created(self, modify: Modify, source: Any, session: _Session) -> Modified:
-        """
-        An upsert by a pipeline, whose filter fixes the ``_id`` that we make.
-
-        A pipeline may, as operators cannot, make an ``_id`` of its own in ways that nobody foresees: the server tells.
-        """
-        fixed = {"$and": [modify.filter.source, {"_id": str(ObjectId())}]}
-        try:
-            return self._modified(modify, fixed, source, session, upsert=True)
-        except OperationFailure as error:
-            if _refusal(error).code != _IMMUTABLE_FIELD:
-                raise
-        return self._modified(modify, modify.filter.source, source, session, upsert=True)
 
     def _modified(self, modify: Modify, filter: Any, source: Any, session: _Session, *, upsert: bool) -> Modified:
         # A command about one document can be sent again when the connection is lost.
@@ -725,7 +712,21 @@ def _with_identity(source: Mapping[str, Any]) -> Mapping[str, Any]:
     paths = (path for fields in source.values() for path in fields)
     if any(map(_is_identity, paths)):
         return source
-    return {**source, "$setOnInsert": {**source.get("$setOnInsert", {}), "_id": str(ObjectId())}}
+    return {**source, "$setOnInsert": {**source.get("$setOnInsert", {}), "_id": _new_id()}}
+
+
+def _gives_identity(stages: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a stage of a pipeline says what the ``_id`` shall be."""
+    for stage in stages:
+        ((name, operand),) = stage.items()
+        fields = operand["newRoot"] if name == "$replaceRoot" else operand
+        if name != "$unset" and type(fields) is dict and any(map(_is_identity, fields)):
+            return True
+    return False
+
+
+def _new_id() -> str:
+    return str(ObjectId())
 
 
 def _validation(schema: Schema | None) -> dict[str, Any]:
