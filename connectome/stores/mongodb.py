@@ -31,6 +31,7 @@ from pymongo import MongoClient, ReadPreference, WriteConcern
 from pymongo.client_session import ClientSession
 from pymongo.errors import (
     BulkWriteError,
+    CollectionInvalid,
     ConnectionFailure,
     InvalidName,
     InvalidURI,
@@ -98,7 +99,7 @@ _CODEC: Final[CodecOptions[Document]] = CodecOptions(
 # request learns soon that there is nobody to answer, and may come again.
 _DEFAULTS: Final[Mapping[str, Any]] = {"w": "majority", "serverSelectionTimeoutMS": 5000, "connectTimeoutMS": 5000}
 # As long as MongoDB lets a transaction live.
-_INSERT_SECONDS: Final = 60.0
+_BATCH_SECONDS: Final = 60.0
 # An upsert that finds nothing, and is told that somebody was faster, looks again.
 _UPSERT_ATTEMPTS: Final = 5
 # Of so many documents it is looked at what a refused request does to them, or a rehearsed one.
@@ -107,7 +108,6 @@ _SAMPLE: Final = 1000
 # Beyond it nothing can be skipped or counted: MongoDB takes 64 bits.
 _MOST: Final = 2**63 - 1
 
-_NAMESPACE_EXISTS: Final = 48
 _TIME_EXPIRED: Final = 50
 _INDEX_THERE_OTHERWISE: Final = frozenset({85, 86})
 _NO_INDEX: Final = frozenset({26, 27})
@@ -369,11 +369,12 @@ class MongoDBCollection:
         if not admitted:
             return []
         try:
-            with self._answering(writing=True), pymongo.timeout(_INSERT_SECONDS):
+            with self._answering(writing=True):
                 if len(admitted) == 1:
                     self._documents.insert_one(admitted[0])
                 elif self._store.transactions:
-                    self._together(lambda session: self._documents.insert_many(admitted, session=session))
+                    with pymongo.timeout(_BATCH_SECONDS):
+                        self._together(lambda session: self._documents.insert_many(admitted, session=session))
                 else:
                     self._insert_one_after_the_other(admitted)
         except OperationFailure as error:
@@ -784,7 +785,7 @@ class RecordLedger:
     def save(self, record: dict[str, Any]) -> None:
         fresh = {"revision": ObjectId(), "record": json.dumps(record, ensure_ascii=False)}
         try:
-            with _at_the_server(self._store.place, writing=True), pymongo.timeout(_INSERT_SECONDS):
+            with _at_the_server(self._store.place, writing=True), pymongo.timeout(_BATCH_SECONDS):
                 if self._revision is None:
                     self._records.insert_one({"_id": self._key, **fresh})
                     saved = True
@@ -803,6 +804,12 @@ class RecordLedger:
         with _keeping(self._store.place):
             found = self._records.find_one({"_id": self._key}, {"revision": 1})
         return (found["revision"] if found else None) != self._revision
+
+
+_EXPECTED: Final = (
+    "the store is mongodb://host/database or mongodb+srv://host/database, with user:password@ in front of the host and "
+    "?options behind the database where they are needed, each percent-encoded; the one that was given is not"
+)
 
 
 class MongoDBStore:
@@ -824,14 +831,14 @@ class MongoDBStore:
         given = {name.lower() for name, _ in parse_qsl(urlsplit(url).query)}
         defaults = {name: value for name, value in _DEFAULTS.items() if name.lower() not in given}
         try:
-            self.client: MongoClient[Document] = MongoClient(url, appname="connectome", **defaults)
-            self.database = self.client.get_default_database(codec_options=_CODEC)
+            self.client: MongoClient[Document] = MongoClient(url, appname="connectome", connect=False, **defaults)
         except (InvalidURI, InvalidSettings, InvalidName, ValueError):
-            raise ConfigurationError(
-                "the store is mongodb://host/database or mongodb+srv://host/database, with user:password@ in front of "
-                "the host and ?options behind the database where they are needed, each percent-encoded; the one that "
-                "was given is not"
-            ) from None
+            raise ConfigurationError(_EXPECTED) from None
+        try:
+            self.database = self.client.get_default_database(codec_options=_CODEC)
+        except (InvalidSettings, InvalidName):
+            self.client.close()
+            raise ConfigurationError(_EXPECTED) from None
         parts = urlsplit(url)
         self.place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{self.database.name}"
         try:
@@ -856,11 +863,9 @@ class MongoDBStore:
         if new:
             with _keeping(self.place, writing=True), _taking_schemas():
                 try:
-                    self.database.create_collection(name, check_exists=False, **_validation(schema))
-                except OperationFailure as error:
-                    if _refusal(error).code == _NAMESPACE_EXISTS:
-                        raise CollectionExists(f"the database holds a collection {name!r} already") from None
-                    raise
+                    self.database.create_collection(name, **_validation(schema))
+                except CollectionInvalid:
+                    raise CollectionExists(f"the database holds a collection {name!r} already") from None
         return MongoDBCollection(self, name, schema)
 
     def holds(self, name: str) -> bool:
