@@ -12,6 +12,7 @@ run says.
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -81,6 +82,8 @@ from connectome.stores.base import (
     identified,
 )
 from connectome.stores.validators import validator
+
+_log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 _Documents = pymongo.collection.Collection[Document]
@@ -182,13 +185,15 @@ def _at_the_server(place: str, *, writing: bool = False) -> Iterator[None]:
     try:
         yield
     except ServerSelectionTimeoutError as error:
-        raise StoreFailed(f"no server of {place} could be reached: nothing was changed") from error
+        _log.warning("%s: %s", place, error)
+        raise StoreFailed(f"no server of {place} could be reached: nothing was changed") from None
     except ConnectionFailure as error:  # NotPrimaryError and network timeouts included
+        _log.warning("%s: %s", place, error)
         if writing:
             raise OutcomeUnknown(
                 f"the connection to {place} was lost, and it is not known whether the change was kept"
-            ) from error
-        raise StoreFailed(f"the connection to {place} was lost") from error
+            ) from None
+        raise StoreFailed(f"the connection to {place} was lost") from None
     except WriteConcernError as error:
         raise OutcomeUnknown(
             f"{place} could not confirm in time that enough of its members have kept the change"
