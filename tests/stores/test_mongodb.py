@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -122,6 +124,17 @@ class TestLostConnections:
             open_store("mongodb://me:secret@127.0.0.1:1/db?serverSelectionTimeoutMS=100")
 
         assert caught.value.detail == ("no server of mongodb://127.0.0.1:1/db could be reached: nothing was changed")
+
+
+class TestImports:
+    def test_the_client_is_loaded_by_this_store_alone(self):
+        """Whoever keeps documents in files waits for no driver."""
+        program = (
+            "import pathlib, sys, tempfile, connectome.cli.serving; from connectome.stores import open_store; "
+            "open_store(pathlib.Path(tempfile.mkdtemp())).close(); sys.exit('pymongo' in sys.modules)"
+        )
+
+        assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 class TestURLs:
