@@ -213,6 +213,9 @@ def _at_the_server(place: str, *, writing: bool = False) -> Iterator[None]:
         raise
     except (BSONError, OverflowError) as error:  # DocumentTooLarge is an error of BSON's
         raise InvalidRequest(f"MongoDB cannot keep it: {error}", code="BSONObjectTooLarge", pointer=None) from None
+    except InvalidSettings as error:  # of a mongodb+srv:// URL, what DNS says is found out late
+        _log.warning("%s: %s", place, error)
+        raise StoreFailed(f"{place} cannot be connected to: DNS does not know it, or an option is wrong") from None
     except PyMongoError as error:
         raise StoreFailed(f"{place} could not do it") from error
 
