@@ -26,15 +26,17 @@ FLOORS = {
     "connectome.schemas": 2,
     "connectome.archives": 2,
     "connectome.credentials": 2,
-    "connectome.formats": 2,
+    "connectome.splitting": 2,
     "connectome.query": 2,
     "connectome.inference": 3,
     "connectome.stores": 3,
+    "connectome.formats": 4,
     "connectome.service": 4,
-    "connectome.remote": 5,
-    "connectome.web": 5,
-    "connectome.cli": 6,
-    "connectome.__main__": 7,
+    "connectome.snapshots": 5,
+    "connectome.remote": 6,
+    "connectome.web": 6,
+    "connectome.cli": 7,
+    "connectome.__main__": 8,
 }
 # Inside the language, from below: what else there is stands somewhere between, and never in a circle.
 LANGUAGE = {

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, Literal, NoReturn, Protocol
 
 from bson import ObjectId, Regex
 
@@ -127,6 +127,26 @@ class Deleted:
     examples: Sequence[Example] = ()
 
 
+# What becomes of a new document whose ``_id`` is taken: nothing at all is kept, or not that one, or it in place of the
+# other.
+OnDuplicate = Literal["stop", "skip", "replace"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """
+    What became of documents that were loaded: each is one of these.
+
+    inserted: they are new.
+    skipped: their ``_id`` was taken, by a document that was there or by an earlier one of the load.
+    replaced: they are in the place of such a document.
+    """
+
+    inserted: int
+    skipped: int = 0
+    replaced: int = 0
+
+
 @dataclass(frozen=True)
 class Index:
     """
@@ -162,6 +182,15 @@ class Reader(Protocol):
 
     def count(self, filter: Filter) -> int:
         """How many documents match."""
+
+    @property
+    def version(self) -> str | None:
+        """
+        A name for what can be read now: another one after each write, and never again for anything else, not after
+        a restart and not of another collection.  None where nobody can say.
+
+        What is read afterwards is that, or newer.
+        """
 
 
 class Writer(Protocol):
@@ -204,6 +233,19 @@ class Writer(Protocol):
 class Collection(Reader, Writer, Protocol):
     """The documents of one collection."""
 
+    def load(self, documents: Iterable[Document], *, on_duplicate: OnDuplicate = "stop") -> Loaded:
+        """
+        Keep new documents, however many, as a whole or not at all; nobody waits while they are read.
+
+        Args:
+            documents: They may be made one by one: no more of them is in memory than the store itself keeps there.
+                Whatever is raised while they are made leaves nothing of them.
+
+        Raises:
+            DuplicateKey, SchemaViolation, InvalidRequest: With the pointer from the position of the document on; of
+                a schema's failures the first hundred.
+        """
+
     def set_schema(self, schema: Schema | None, *, satisfied: bool = False) -> None:
         """
         Demand a schema of every document from now on; None lifts it.
@@ -241,7 +283,7 @@ class Barred:
     """A collection whose files are damaged, or cannot be had: it answers nothing but that, and takes nothing."""
 
     size = 0
-    changed = None
+    changed = version = None
 
     def __init__(self, error: StoreError) -> None:
         self._error = error
@@ -250,7 +292,7 @@ class Barred:
         raise copy.copy(self._error)
 
     find = encoded = explain = count = _refuse
-    insert_one = insert_many = update = delete_many = _refuse
+    insert_one = insert_many = load = update = delete_many = _refuse
     set_schema = indexes = pin = sync = _refuse
 
 

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Response, request
 
 from connectome.config import Settings
-from connectome.service import Service
-from connectome.stores import open_store
+from connectome.service import Service, opened
 from connectome.web import admin, console, logs, problems
 from connectome.web.activity import Activity
 from connectome.web.api import OPERATIONS, Api
+from connectome.web.compression import Compressed
 from connectome.web.cors import CrossOrigin
 from connectome.web.exchange import NEVER_KEPT, Answer
 from connectome.web.express import ExpressLane
+from connectome.web.limits import FailedCredentials
+from connectome.web.proxies import Forwarded
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -47,7 +49,7 @@ def create_app(settings: Settings, service: Service | None = None) -> Flask:
         StoreLocked, StoreFailed: The data directory cannot be had.
     """
     if service is None:
-        service = Service(open_store(settings.place, **settings.embedded))
+        service = opened(settings)
         atexit.register(service.close)
 
     # A hundred levels of a document under a schema of many parts, which Python's thousand frames do not hold.
@@ -64,6 +66,7 @@ def _assembled(settings: Settings, service: Service) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["ADMINISTRATOR_TOKEN"] = settings.admin_token or service.administrator_token()
     app.extensions["connectome"] = service
+    app.extensions["connectome.settings"] = settings
     app.extensions["connectome.activity"] = activity = Activity()
     # What is rehearsed runs on an application of its own.
     app.extensions["connectome.create_app"] = _assembled
@@ -72,10 +75,11 @@ def _assembled(settings: Settings, service: Service) -> Flask:
     for blueprint in (admin.blueprint, admin.health):
         app.register_blueprint(blueprint)
     app.register_error_handler(Exception, lambda error: problems.of(error, request.method))
-    console.register(app, settings)
+    if settings.has_console:
+        console.register(app)
     app.after_request(_never_kept)
 
-    api = Api(service, activity, max_body_bytes=settings.max_body_bytes, max_time_seconds=settings.max_time_seconds)
+    api = Api(service, activity, settings)
     for each in OPERATIONS.values():
         app.add_url_rule(
             f"/collection/{each.name}/<credential>/<collection>",
@@ -84,17 +88,26 @@ def _assembled(settings: Settings, service: Service) -> Flask:
             methods=each.methods,
             provide_automatic_options=False,
         )
-    app.wsgi_app = _layered(ExpressLane(app.wsgi_app, api), settings)  # type: ignore[assignment,method-assign]
-    if settings.access_log or settings.log_format == "json":
+    if settings.logs_requests:
         app.after_request(_routed)
-        app.wsgi_app = logs.AccessLog(app.wsgi_app, service, logged=settings.access_log)  # type: ignore[method-assign]
+    layered = _layered(ExpressLane(app.wsgi_app, api), settings, service)
+    app.wsgi_app = layered  # type: ignore[assignment,method-assign]  # as Flask's manual has it
     return app
 
 
-def _layered(application: WSGIApplication, settings: Settings) -> WSGIApplication:
+def _layered(application: WSGIApplication, settings: Settings, service: Service) -> WSGIApplication:
     """What stands around the application; what is off is not there."""
+    if rate := settings.failure_rate:
+        spares_loopback = settings.origin("failure_limit") == "default"
+        application = FailedCredentials(application, rate, spares_loopback=spares_loopback)
+    if settings.compress_bytes:
+        application = Compressed(application, settings.compress_bytes)
     if origins := settings.origins_allowed:
         application = CrossOrigin(application, origins)
+    if settings.logs_requests:
+        application = logs.AccessLog(application, service, logged=settings.access_log)
+    if settings.trusted_proxy:
+        application = Forwarded(application, settings.proxies)
     return application
 
 

@@ -18,7 +18,7 @@ from flask import Flask
 from connectome.config import Settings
 from connectome.service import Service
 from connectome.stores import open_store
-from connectome.web import create_app, logs
+from connectome.web import console, create_app, logs
 
 READ = "cr_0123456789abcdefghijABCDEFGHIJ-_"
 FIXED = "the-owners-own-credential"
@@ -112,6 +112,19 @@ class TestAccessLog:
 
         assert output.getvalue() == ""
         assert "X-Request-Id" not in answer.headers
+
+    def test_what_a_page_rehearses_is_no_request(self, apps, output):
+        """The console asks a copy of its own what the API would answer."""
+        app = apps(access_log=True)
+        client = app.test_client()
+        client.get(str(console.login_path(app)))
+        output.truncate(0)
+
+        page = client.get("/collections/movies/integration/api", headers={"Accept": "text/html"})
+
+        assert page.status_code == 200
+        assert output.getvalue().strip("\0").startswith("GET /collections/<id>/integration/api … 200 ")
+        assert output.getvalue().count("\n") == 1
 
     def test_a_stream_is_counted_to_its_end(self, service, output):
         """Of what has no length the bytes are known when it is closed, be it before its end."""

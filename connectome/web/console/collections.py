@@ -111,4 +111,4 @@ def created(id: str) -> Response:
     """What whoever made a collection needs next: its credentials, and the way to the code."""
     described = site.service().describe(id)
     keys = {each["name"]: each for each in site.credentials(id)}
-    return site.render("created.html", described=described, tab="", keys=keys, base=request.host_url.rstrip("/"))
+    return site.render("created.html", described=described, tab="", keys=keys, base=site.base_url())

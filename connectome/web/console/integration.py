@@ -334,7 +334,7 @@ def _code(described: dict[str, Any], asked: Asked, credential: str, body: Any) -
     text = snippets.render(
         asked.language,
         snippets.to_operation(
-            request.host_url.rstrip("/"),
+            site.base_url(),
             described["id"],
             operation.method,
             asked.operation,

@@ -179,14 +179,16 @@ def effective() -> list[dict[str, Any]]:
     for name, field in config.described():
         value = getattr(settings, name)
         if name == "admin_token":
-            shown = "set" if value else "kept in the store"
+            shown = "set" if value else "kept in the data directory"
         elif name == "store":
             # The URL itself may hold a password.
             shown = site.service().place if value else "none"
+        elif type(value) is bool:
+            shown = "on" if value else "off"
         elif name.endswith("_bytes"):
             shown = f"{site.number(value)} ({site.size(value)})"
         else:
-            shown = site.number(value) if type(value) is int and name != "port" else str(value)
+            shown = site.number(value) if type(value) is int and name != "port" else str(config.shown(name, value))
         found.append(
             {
                 "name": name,
