@@ -28,7 +28,7 @@ import pymongo
 from bson import ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
-from pymongo import MongoClient, ReadPreference, WriteConcern
+from pymongo import MongoClient, ReadPreference, ReplaceOne, WriteConcern
 from pymongo.client_session import ClientSession
 from pymongo.errors import (
     BulkWriteError,
@@ -66,7 +66,7 @@ from connectome.errors import (
 from connectome.extjson import preview
 from connectome.query import Document, Filter, Value
 from connectome.query.deadline import expired, remaining
-from connectome.query.values import integral
+from connectome.query.values import SortKey, integral, sort_key
 from connectome.schemas import Schema
 from connectome.stores.base import (
     MAX_EXAMPLES,
@@ -77,8 +77,10 @@ from connectome.stores.base import (
     Find,
     Guard,
     Index,
+    Loaded,
     Modified,
     Modify,
+    OnDuplicate,
     identified,
 )
 from connectome.stores.validators import validator
@@ -260,6 +262,7 @@ class MongoDBCollection:
 
     # Nobody knows: any process may have written, this one or another.
     changed: datetime | None = None
+    version: str | None = None
 
     def __init__(self, store: MongoDBStore, name: str, schema: Schema | None) -> None:
         self._store = store
@@ -388,6 +391,48 @@ class MongoDBCollection:
         except OperationFailure as error:
             raise self._not_inserted(error, placed, admitted) from None
         return [document["_id"] for document in admitted]
+
+    def load(self, documents: Iterable[Document], *, on_duplicate: OnDuplicate = "stop") -> Loaded:
+        placed = [((position,), document) for position, document in enumerate(documents)]
+        if on_duplicate == "stop":
+            return Loaded(len(self._insert(placed)))
+        admitted: list[Document] = []
+        for place, document in placed:
+            with at(*place):
+                admitted.append(identified(document))
+        try:
+            with self._answering(writing=True), pymongo.timeout(_BATCH_SECONDS):
+                if not self._store.transactions:
+                    return self._settled(admitted, on_duplicate, None)
+                return self._together(lambda session: self._settled(admitted, on_duplicate, session))
+        except OperationFailure as error:
+            raise self._not_inserted(error, placed, admitted) from None
+
+    def _settled(self, documents: list[Document], on_duplicate: OnDuplicate, session: _Session) -> Loaded:
+        """Keep documents, and skip or replace by those whose ``_id`` is taken, be it by an earlier one of them."""
+        unique: dict[SortKey, Document] = {}
+        for document in documents:
+            key = sort_key(document["_id"])
+            if on_duplicate == "replace" or key not in unique:
+                unique[key] = document
+        again = len(documents) - len(unique)
+        taken: dict[SortKey, Value] = {}
+        pending = iter(unique.values())
+        while chunk := list(islice(pending, _SAMPLE)):
+            query = {"_id": {"$in": [document["_id"] for document in chunk]}}
+            for found in self._documents.find(query, {"_id": 1}, session=session):
+                taken[sort_key(found["_id"])] = found["_id"]
+        fresh = [document for key, document in unique.items() if key not in taken]
+        if fresh:
+            self._documents.insert_many(fresh, session=session)
+        if on_duplicate == "skip":
+            return Loaded(len(fresh), skipped=len(taken) + again)
+        replacing = [
+            ReplaceOne({"_id": {"$eq": identity}}, {**unique[key], "_id": identity}) for key, identity in taken.items()
+        ]
+        if replacing:
+            self._documents.bulk_write(replacing, session=session)
+        return Loaded(len(fresh), replaced=len(taken) + again)
 
     def _insert_one_after_the_other(self, documents: list[Document]) -> None:
         """Without a transaction: what is in when one is refused is taken out again, as well as that can be done."""

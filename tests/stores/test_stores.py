@@ -29,6 +29,7 @@ from connectome.errors import (
 from connectome.query import Filter, Projection, Sort
 from connectome.schemas import Schema
 from connectome.stores import Collection, Find, Guard, Store, open_store
+from connectome.stores.base import Loaded
 
 
 @pytest.fixture(params=["texts", "documents", "mongodb"])
@@ -178,6 +179,28 @@ class TestInsertMany:
             Failure("expected integer, not 2.5", "/2/wings"),
         ]
         assert everything(collection) == []
+
+
+class TestLoad:
+    NEW = ({"_id": "tit", "n": 1}, {"_id": "owl", "n": 2}, {"_id": "tit", "n": 3})
+
+    def test_a_taken_id_stops_it(self, collection):
+        """Nothing is kept then."""
+        with pytest.raises(DuplicateKey) as caught:
+            collection.load(iter(self.NEW[:2]))
+
+        assert caught.value.pointer == "/1/_id"
+        assert everything(collection) == BIRDS
+
+    def test_a_taken_id_is_passed_over(self, collection):
+        """Where that is asked for: the first stays."""
+        assert collection.load(self.NEW, on_duplicate="skip") == Loaded(1, skipped=2)
+        assert everything(collection) == [*BIRDS, {"_id": "tit", "n": 1}]
+
+    def test_or_replaced(self, collection):
+        """By the last."""
+        assert collection.load(self.NEW, on_duplicate="replace") == Loaded(1, replaced=2)
+        assert everything(collection) == [BIRDS[0], {"_id": "owl", "n": 2}, BIRDS[2], {"_id": "tit", "n": 3}]
 
 
 class TestUpdate:
