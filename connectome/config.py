@@ -132,6 +132,9 @@ class Settings:
     max_connections: int = _setting(1000, "How many connections are open at the same time; others wait.")
     max_header_bytes: int = _setting(65536, "The largest head of a request; a larger one is refused.")
     idle_seconds: int = _setting(60, "After this long without a byte a connection is closed; see docs/limits.md.")
+    store: str = _setting(
+        "", "The URL of a MongoDB database that keeps everything instead; see docs/scaling.md.", secret="url"
+    )
     # Of those that ``from_environ`` was given, where from.
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
 
@@ -158,6 +161,11 @@ class Settings:
         """Where the value of a setting comes from."""
         changed = getattr(self, name) != self.__dataclass_fields__[name].default
         return self.origins.get(name, "argument" if changed else "default")
+
+    @property
+    def place(self) -> Path | str:
+        """Where the collections are: the URL of a database where there is one, else the data directory."""
+        return self.store or self.data
 
     @property
     def origins_allowed(self) -> Origins:
@@ -198,7 +206,7 @@ class Settings:
     @property
     def shared(self) -> bool:
         """Whether other processes may have the store at the same time: MongoDB's, never the embedded one."""
-        return str(getattr(self, "store", "")).startswith(("mongodb://", "mongodb+srv://"))
+        return self.store.startswith(("mongodb://", "mongodb+srv://"))
 
     @classmethod
     def from_environ(

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import requests
+from mongodb_server import MongoDBServer, new_database
 
 from connectome.stores import Store, open_store
 
@@ -57,6 +58,7 @@ class Server:
 
     def __init__(self, data: Path, *options: str, road: str = "express") -> None:
         self.data = data
+        self.options = options
         self.output = ""
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 -- closed when the process has ended
         self.process = subprocess.Popen(
@@ -76,7 +78,9 @@ class Server:
 
     @property
     def admin(self) -> Administrator:
-        """The administrator, with the token that the data directory keeps."""
+        """The administrator, with the token that the server was given, or that the data directory keeps."""
+        if "--admin-token" in self.options:
+            return Administrator(self, self.options[self.options.index("--admin-token") + 1])
         return Administrator(self, json.loads((self.data / "connectome.administrator.json").read_text())["token"])
 
     def request(self, method: str, path: str, body: Any = b"", **options: Any) -> requests.Response:
@@ -198,21 +202,61 @@ def store(directory: Path) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="session")
+def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a MongoDB server, without a database: the one that is named, else one of the tests' own."""
+    if named := os.environ.get("CONNECTOME_TEST_MONGODB"):
+        yield named.rstrip("/")
+        return
+    with closing(MongoDBServer()) as server:
+        yield server.url
+
+
+@pytest.fixture
+def database(mongodb: str) -> Iterator[str]:
+    """The URL of a database in which nothing is yet, and after the test nothing is left."""
+    with new_database(mongodb) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def servers() -> Callable[..., AbstractContextManager[Server]]:
     """Servers over any directory: ``with servers(tmp_path, "--threads", "2") as server``."""
     return running
 
 
-@pytest.fixture(scope="session", params=["express", "flask"])
+@pytest.fixture(scope="session", params=["express", "flask", "mongodb"])
 def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
     """
-    A server that the whole session shares, once for each road to the operations.
+    A server that the whole session shares, once for each road to the operations, and once over MongoDB.
 
     The first runs on what is taken by itself, which is granian where it is installed, the second on waitress.
     """
+    data = tmp_path_factory.mktemp("data")
+    if request.param == "mongodb":
+        with (
+            new_database(request.getfixturevalue("mongodb")) as url,
+            running(data, "--store", url, "--admin-token", "ca_of_the_tests") as server,
+        ):
+            yield server
+        return
     options = {"express": (), "flask": ("--server", "waitress")}[request.param]
-    with running(tmp_path_factory.mktemp("data"), *options, road=request.param) as server:
+    with running(data, *options, road=request.param) as server:
         yield server
+
+
+# What else stands on a server is the same code over any store.
+_OVER_MONGODB = ("test_api.py",)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Ask the server over MongoDB for the operations alone."""
+    items[:] = [
+        item
+        for item in items
+        if item.path.name in _OVER_MONGODB
+        or getattr(item, "callspec", None) is None
+        or item.callspec.params.get("server") != "mongodb"
+    ]
 
 
 @pytest.fixture(scope="session")

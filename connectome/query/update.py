@@ -63,6 +63,7 @@ class Update:
 
     def __init__(self, source: Value, array_filters: ArrayFilters = MappingProxyType({})) -> None:
         self.source = source
+        self.array_filters = array_filters
         self._change = _pipeline(source, array_filters) if type(source) is list else _Operators(source, array_filters)
 
     def apply(self, document: Document, filter: Filter | None = None) -> Document:
