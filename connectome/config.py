@@ -34,7 +34,10 @@ class Settings:
     data: Path = _setting(Path("data"), "The data directory; it is made where there is none.")
     host: str = _setting("127.0.0.1", "The address to listen on; 0.0.0.0 lets other machines in.")
     port: int = _setting(8000, "The port to listen on; 0 takes a free one.")
-    server: str = _setting("auto", "What speaks HTTP: granian, waitress, or auto for granian where it is installed.")
+    server: str = _setting(
+        "auto",
+        "What speaks HTTP: granian, waitress, or auto for granian where it is installed and strangers do not connect.",
+    )
     threads: int = _setting(8, "How many requests are worked on at the same time.")
     durability: str = _setting("full", "When a write is synced: full, interval, os or memory; see docs/durability.md.")
     checkpoint_writes: int = _setting(100_000, "A journal of more writes than this is folded into its data file.")
