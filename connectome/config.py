@@ -69,7 +69,8 @@ class Settings:
     port: int = _setting(8000, "The port to listen on; 0 takes a free one.", short="p")
     server: str = _setting(
         "auto",
-        "What speaks HTTP: granian, waitress, gunicorn, or auto for granian where it is installed, else waitress.",
+        "What speaks HTTP: granian, waitress, gunicorn, or auto for granian where it is installed and strangers do not "
+        "connect, else waitress.",
     )
     threads: int = _setting(8, "How many requests are worked on at the same time.")
     durability: str = _setting("full", "When a write is synced: full, interval, os or memory; see docs/durability.md.")

@@ -35,9 +35,11 @@ PAGES = [
     "docs/durability.md",
     "docs/from-atlas-data-api.md",
     "docs/integration.md",
+    "docs/limits.md",
     "docs/mock.md",
     "docs/performance.md",
     "docs/query-language.md",
+    "docs/scaling.md",
     "docs/security.md",
     "docs/testing.md",
 ]
