@@ -321,8 +321,7 @@ def pair(mongodb: str, servers: Any, tmp_path_factory: pytest.TempPathFactory) -
     with ExitStack() as stack:
         url = stack.enter_context(new_database(mongodb))
         yield [
-            stack.enter_context(servers(tmp_path_factory.mktemp("data"), "--store", url, "--admin-token", TOKEN))
-            for _ in range(2)
+            stack.enter_context(servers(tmp_path_factory.mktemp("data"), "--store", url, token=TOKEN)) for _ in range(2)
         ]
 
 
@@ -332,9 +331,7 @@ class TestTwoProcesses:
         one, other = pair
         made = created(one, id="seen")
         made.call("write", {"n": 1})
-        there = Remote(
-            other, {"id": made.id, "credentials": {"read": made.read_credential, "write": made.write_credential}}
-        )
+        there = through(other, made)
 
         eventually(lambda: there.call("read").status_code == 200)
         assert there.read({}) == [{"n": 1}]
@@ -347,9 +344,7 @@ class TestTwoProcesses:
         """Nothing is lost, nothing is there twice."""
         one, other = pair
         made = created(one, id="counted")
-        there = Remote(
-            other, {"id": made.id, "credentials": {"read": made.read_credential, "write": made.write_credential}}
-        )
+        there = through(other, made)
         eventually(lambda: there.call("read").status_code == 200)
 
         def work(number: int) -> set[int]:
@@ -369,7 +364,7 @@ class TestRestart:
         storage.mkdir()
         with closing(MongoDBServer(storage, "--sync-on-commit")) as mongodb:
             url = f"{mongodb.url}/restarted?serverSelectionTimeoutMS=1000&{POLLING}"
-            with servers(tmp_path / "data", "--store", url, "--admin-token", TOKEN) as server:
+            with servers(tmp_path / "data", "--store", url, token=TOKEN) as server:
                 collection = created(server)
                 acknowledged: list[int] = []
                 answers: dict[int, str | None] = {}
