@@ -56,9 +56,9 @@ class Server:
     output: all that it wrote, stdout then stderr; known once it has ended.
     """
 
-    def __init__(self, data: Path, *options: str, road: str = "express") -> None:
+    def __init__(self, data: Path, *options: str, road: str = "express", token: str = "") -> None:
         self.data = data
-        self.options = options
+        self.token = token
         self.output = ""
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 -- closed when the process has ended
         self.process = subprocess.Popen(
@@ -66,7 +66,10 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={name: value for name, value in os.environ.items() if not name.startswith("CONNECTOME_")},
+            env={
+                **{name: value for name, value in os.environ.items() if not name.startswith("CONNECTOME_")},
+                **({"CONNECTOME_ADMIN_TOKEN": token} if token else {}),
+            },
         )
         self._session = requests.Session()
         self._session.trust_env = False
@@ -79,8 +82,8 @@ class Server:
     @property
     def admin(self) -> Administrator:
         """The administrator, with the token that the server was given, or that the data directory keeps."""
-        if "--admin-token" in self.options:
-            return Administrator(self, self.options[self.options.index("--admin-token") + 1])
+        if self.token:
+            return Administrator(self, self.token)
         return Administrator(self, json.loads((self.data / "connectome.administrator.json").read_text())["token"])
 
     def request(self, method: str, path: str, body: Any = b"", **options: Any) -> requests.Response:
@@ -176,9 +179,9 @@ class Administrator:
 
 
 @contextmanager
-def running(data: Path, *options: str, road: str = "express") -> Iterator[Server]:
+def running(data: Path, *options: str, road: str = "express", token: str = "") -> Iterator[Server]:
     """A server for the length of a ``with``; it writes no traceback, and ends well where the test did not end it."""
-    server = Server(data, *options, road=road)
+    server = Server(data, *options, road=road, token=token)
     try:
         yield server
         stopped_by_the_test = server.process.poll() is not None
@@ -235,7 +238,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     if request.param == "mongodb":
         with (
             new_database(request.getfixturevalue("mongodb")) as url,
-            running(data, "--store", url, "--admin-token", "ca_of_the_tests") as server,
+            running(data, "--store", url, token="ca_of_the_tests") as server,
         ):
             yield server
         return

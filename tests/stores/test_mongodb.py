@@ -14,8 +14,6 @@ from typing import Any
 import pymongo
 import pytest
 from birds import BIRDS, change, everything
-from conftest import Collection as Remote
-from conftest import Server, running
 from mongodb_server import MongoDBServer, new_database
 
 from connectome.errors import (
@@ -299,14 +297,14 @@ class TestSchemas:
         collection.insert_one({"_id": "tit"})
 
 
-def created(server: Server, **settings: Any) -> Remote:
+def created(server: Any, **settings: Any) -> Any:
     return server.admin.collection(**settings)
 
 
-def through(server: Server, collection: Remote) -> Remote:
+def through(server: Any, collection: Any) -> Any:
     """The same collection, on another server."""
     keys = {"read": collection.read_credential, "write": collection.write_credential}
-    return Remote(server, {"id": collection.id, "credentials": keys})
+    return type(collection)(server, {"id": collection.id, "credentials": keys})
 
 
 def eventually(holds: Any) -> None:
@@ -318,13 +316,12 @@ def eventually(holds: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def pair(mongodb: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
+def pair(mongodb: str, servers: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Any]]:
     """Two servers in front of one database."""
     with ExitStack() as stack:
         url = stack.enter_context(new_database(mongodb))
         yield [
-            stack.enter_context(running(tmp_path_factory.mktemp("data"), "--store", url, "--admin-token", TOKEN))
-            for _ in range(2)
+            stack.enter_context(servers(tmp_path_factory.mktemp("data"), "--store", url, token=TOKEN)) for _ in range(2)
         ]
 
 
@@ -334,9 +331,7 @@ class TestTwoProcesses:
         one, other = pair
         made = created(one, id="seen")
         made.call("write", {"n": 1})
-        there = Remote(
-            other, {"id": made.id, "credentials": {"read": made.read_credential, "write": made.write_credential}}
-        )
+        there = through(other, made)
 
         eventually(lambda: there.call("read").status_code == 200)
         assert there.read({}) == [{"n": 1}]
@@ -349,9 +344,7 @@ class TestTwoProcesses:
         """Nothing is lost, nothing is there twice."""
         one, other = pair
         made = created(one, id="counted")
-        there = Remote(
-            other, {"id": made.id, "credentials": {"read": made.read_credential, "write": made.write_credential}}
-        )
+        there = through(other, made)
         eventually(lambda: there.call("read").status_code == 200)
 
         def work(number: int) -> set[int]:
@@ -365,13 +358,13 @@ class TestTwoProcesses:
 
 
 class TestRestart:
-    def test_nothing_acknowledged_is_lost(self, tmp_path):
+    def test_nothing_acknowledged_is_lost(self, servers, tmp_path):
         """While the database is away requests are 503, and may be sent again; then everything goes on by itself."""
         storage = tmp_path / "mongodb"
         storage.mkdir()
         with closing(MongoDBServer(storage, "--sync-on-commit")) as mongodb:
             url = f"{mongodb.url}/restarted?serverSelectionTimeoutMS=1000&{POLLING}"
-            with running(tmp_path / "data", "--store", url, "--admin-token", TOKEN) as server:
+            with servers(tmp_path / "data", "--store", url, token=TOKEN) as server:
                 collection = created(server)
                 acknowledged: list[int] = []
                 answers: dict[int, str | None] = {}
