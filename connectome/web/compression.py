@@ -104,6 +104,10 @@ def _compressed(body: Iterable[bytes]) -> Iterator[bytes]:
             if ready := compressor.compress(piece):
                 yield ready
         yield compressor.flush()
+    except Exception:
+        # What went wrong has its mark at the end of what came before.
+        yield compressor.flush()
+        raise
     finally:
         # A client that goes away ends the work behind it, as WSGI has it.
         if close := getattr(body, "close", None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from connectome.errors import BodyTooLarge, InvalidRequest, Unauthorized
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+_log = logging.getLogger(__name__)
+
 # Documents and credentials pass through here: no cache keeps them, no link gives a URL away.
 NEVER_KEPT: Final = (
     ("Cache-Control", "no-store"),
@@ -31,6 +34,8 @@ PIECE_BYTES: Final = 64 * 1024
 # A longer answer is made as it is sent.
 WHOLE_BYTES: Final = 1024 * 1024
 NO_LIMIT: Final = sys.maxsize
+# The end of an answer that could not be made to its end.
+CUT: Final = b"\n!! the server failed here: this answer is not whole\n"
 # As werkzeug writes them.
 _STATUS_LINES: Final = {status: f"{status} {name.upper()}" for status, name in HTTP_STATUS_CODES.items()}
 
@@ -209,8 +214,8 @@ class Stream:
     """
     Texts that are made as they are sent, with something before, between and after them, joined in pieces.
 
-    How long they are is not known before the last.  What fails midway ends the connection, and the client sees that
-    the answer has no end: there is no status left to say it with.
+    How long they are is not known before the last.  What fails midway has no status left to be told by: the connection
+    ends without the last chunk.  Since granian sends one all the same, what went out ends with what is no JSON.
     """
 
     __slots__ = ("_after", "_before", "_between", "_texts")
@@ -222,14 +227,19 @@ class Stream:
         self._before, self._between, self._after = before, between, after
 
     def __iter__(self) -> Iterator[bytes]:
-        before = self._before
+        before, begun = self._before, False
         count = 16
-        while texts := list(islice(self._texts, count)):
-            piece = before + self._between.join(texts)
-            yield piece
-            before = self._between
-            count = max(1, count * PIECE_BYTES // max(len(piece), PIECE_BYTES // 16))
-        yield self._after if before is not self._before else self._before + self._after
+        try:
+            while texts := list(islice(self._texts, count)):
+                piece = before + self._between.join(texts)
+                yield piece
+                before, begun = self._between, True
+                count = max(1, count * PIECE_BYTES // max(len(piece), PIECE_BYTES // 16))
+        except Exception:
+            _log.exception("an answer was cut, since what makes it failed")
+            yield CUT
+            raise
+        yield self._after if begun else self._before + self._after
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from connectome.errors import TooManyRequests
@@ -162,6 +163,7 @@ class FailedCredentials:
         return self.onward(environ, start)
 
 
+@lru_cache(maxsize=4096)
 def _subscriber(remote: str) -> Hashable:
     address = address_of(remote)
     if isinstance(address, ipaddress.IPv6Address):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from werkzeug.exceptions import ClientDisconnected, LengthRequired
 
 from connectome.errors import BodyTooLarge
-from connectome.web.exchange import NO_LIMIT, PIECE_BYTES, Answer, Pieces, Request
+from connectome.web.exchange import CUT, NO_LIMIT, PIECE_BYTES, Answer, Pieces, Request, Stream
 
 
 class Dribble(io.BytesIO):
@@ -93,6 +94,49 @@ class TestPieces:
 
         assert max(map(len, pieces)) <= PIECE_BYTES + 500
         assert len(pieces) < 100
+
+
+class TestStream:
+    @given(TEXTS, *[st.sampled_from([b"", b",", b"[", b"]\n"])] * 3)
+    def test_it_is_what_pieces_are(self, texts, before, between, after):
+        """The same bytes, made as they are sent."""
+        stream = Stream(iter(texts), before=before, between=between, after=after)
+
+        assert b"".join(stream) == before + between.join(texts) + after
+
+    def test_no_more_is_made_than_is_sent(self):
+        """A client that stops reading ends the work."""
+        made = []
+        pieces = iter(Stream(made.append(n) or b"x" * 1000 for n in range(100_000)))
+
+        for _ in range(5):
+            next(pieces)
+
+        assert len(made) < 500
+
+    @pytest.mark.parametrize("form", [(b"[", b",", b"]\n"), (b"", b"", b"")])
+    def test_what_is_cut_is_no_json(self, form, caplog):
+        """Whatever a server makes of an error midway, nobody takes a part for the whole."""
+
+        def texts():
+            yield from [b'{"_id":1}\n'] * 3
+            raise RuntimeError("the disk is gone")
+
+        before, between, after = form
+        sent = []
+
+        def send():
+            for piece in Stream(texts(), before=before, between=between, after=after):
+                sent.append(piece)
+
+        with pytest.raises(RuntimeError):
+            send()
+
+        *_, last = b"".join(sent).splitlines()
+        assert last + b"\n" == CUT[1:]
+        with pytest.raises(ValueError, match="Expecting value"):
+            json.loads(last)
+        assert "an answer was cut" in caplog.text
 
 
 class TestAnswer:
