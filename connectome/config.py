@@ -50,6 +50,7 @@ class Settings:
         "Web pages of which origins may call the operations: comma-separated origins, loopback for those on this "
         "machine, * for all.",
     )
+    metrics_token: str = _setting("", "A token that opens /-/metrics and nothing else; the administrator's does too.")
     # Of those that ``from_environ`` was given, where from.
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
 

@@ -13,12 +13,13 @@ from flask import Flask, Response, request
 from connectome.config import Settings
 from connectome.service import Service
 from connectome.stores import open_store
-from connectome.web import admin, console, problems
+from connectome.web import admin, console, docs, problems, status
 from connectome.web.activity import Activity
 from connectome.web.api import OPERATIONS, Api
 from connectome.web.cors import CrossOrigin
 from connectome.web.exchange import NEVER_KEPT, Answer
 from connectome.web.express import ExpressLane
+from connectome.web.flight import InFlight
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -63,16 +64,18 @@ def _assembled(settings: Settings, service: Service) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["ADMINISTRATOR_TOKEN"] = settings.admin_token or service.administrator_token()
     app.extensions["connectome"] = service
+    app.extensions["connectome.settings"] = settings
     app.extensions["connectome.activity"] = activity = Activity()
     # What is rehearsed runs on an application of its own.
     app.extensions["connectome.create_app"] = _assembled
     # A redirect from "//" to "/" would repeat the credential in its body.
     app.url_map.strict_slashes = app.url_map.merge_slashes = False
-    for blueprint in (admin.blueprint, admin.health):
+    for blueprint in (admin.blueprint, status.blueprint, docs.blueprint):
         app.register_blueprint(blueprint)
     app.register_error_handler(Exception, lambda error: problems.of(error, request.method))
-    console.register(app, settings)
+    console.register(app)
     app.after_request(_never_kept)
+    status.count_requests(app, activity)
 
     api = Api(service, activity, max_body_bytes=settings.max_body_bytes, max_time_seconds=settings.max_time_seconds)
     for each in OPERATIONS.values():
@@ -83,7 +86,8 @@ def _assembled(settings: Settings, service: Service) -> Flask:
             methods=each.methods,
             provide_automatic_options=False,
         )
-    app.wsgi_app = _layered(ExpressLane(app.wsgi_app, api), settings)  # type: ignore[assignment,method-assign]
+    app.extensions["connectome.in_flight"] = in_flight = InFlight(ExpressLane(app.wsgi_app, api))
+    app.wsgi_app = _layered(in_flight, settings)  # type: ignore[assignment,method-assign]
     return app
 
 

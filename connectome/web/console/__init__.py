@@ -12,7 +12,6 @@ from typing import Final
 from flask import Blueprint, Flask
 from werkzeug.exceptions import NotFound
 
-from connectome.config import Settings
 from connectome.web.console import access, activity, collections, documents, integration, schema, settings, site
 from connectome.web.console.access import login_path as login_path
 from connectome.web.console.sessions import Sessions
@@ -29,9 +28,8 @@ PAGES: Final = (
 )
 
 
-def register(app: Flask, configured: Settings) -> None:
+def register(app: Flask) -> None:
     """Add the console to an application that has its service."""
-    app.extensions["connectome.settings"] = configured
     app.extensions["connectome.sessions"] = Sessions()
     console = Blueprint(
         "console", __name__, template_folder="templates", static_folder="static", static_url_path="/-/console"

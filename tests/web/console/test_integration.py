@@ -12,7 +12,7 @@ import pytest
 from connectome import extjson
 from connectome.web import examples
 from connectome.web.api import OPERATIONS
-from connectome.web.console.integration import GUIDES
+from connectome.web.guides import GUIDES
 from connectome.web.snippets import LANGUAGES
 
 API = "/collections/movies/integration/api"
