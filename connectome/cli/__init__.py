@@ -51,6 +51,8 @@ COMMANDS: Final[dict[str, str]] = {
     "indexes": "collections",
     "import": "files",
     "snippet": "code",
+    "requests": "openapi",
+    "openapi": "openapi",
     "check": "upkeep",
     "repair": "upkeep",
     "backup": "upkeep",

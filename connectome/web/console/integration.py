@@ -21,7 +21,7 @@ from connectome import extjson
 from connectome.errors import InvalidJSON, InvalidRequest
 from connectome.query import Document
 from connectome.service import ROLES
-from connectome.web import examples, snippets
+from connectome.web import clients, examples, snippets
 from connectome.web.api import OPERATIONS
 from connectome.web.console import rehearsal, site
 from connectome.web.console.queries import Fault, fault_in
@@ -188,6 +188,16 @@ def api(id: str) -> Response:
         answer_body=_coloured_json(answer.body),
         refused=refused,
     )
+
+
+@blueprint.get("/collections/<id>/integration/requests.<any(http, postman):format>")
+def requests(id: str, format: str) -> Response:
+    """A file of requests, its credentials included, for an editor or Postman."""
+    described = site.service().describe(id)
+    chosen = clients.FORMATS[format]
+    text = chosen.write(request.host_url.rstrip("/"), described, site.service().first_documents(id, examples.SAMPLE))
+    disposition = f'attachment; filename="{id}{chosen.ending}"'
+    return Response(text, mimetype=chosen.media_type, headers={"Content-Disposition": disposition})
 
 
 @blueprint.post("/collections/<id>/integration/api/snippet")
