@@ -7,5 +7,4 @@ window.reference = SwaggerUIBundle({
   defaultModelsExpandDepth: -1,
   displayRequestDuration: true,
   filter: true,
-  tryItOutEnabled: true,
 });
