@@ -34,6 +34,7 @@ PAGES = [
     "docs/console.md",
     "docs/durability.md",
     "docs/integration.md",
+    "docs/operations.md",
     "docs/performance.md",
     "docs/query-language.md",
 ]

@@ -23,7 +23,7 @@ _POSTMAN: Final = "https://schema.getpostman.com/json/collection/v2.1.0/collecti
 
 @dataclass(frozen=True)
 class _Call:
-    """One request: path with variables in double braces, parameters of the URL, body as text; "" where there is none."""
+    """One request: path, with variables in double braces; parameters of the URL; body, "" where there is none."""
 
     guide: Guide
     operation: Operation

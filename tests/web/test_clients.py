@@ -76,7 +76,10 @@ def sent_as_postman(text):
         headers = {each["key"]: each["value"] for each in request["header"]}
         headers["Authorization"] = f"Bearer {filled(token['value'])}"
         body = filled(request.get("body", {}).get("raw", "")).encode()
-        yield item["name"], requests.request(request["method"], filled(request["url"]["raw"]), headers=headers, data=body)
+        yield (
+            item["name"],
+            requests.request(request["method"], filled(request["url"]["raw"]), headers=headers, data=body),
+        )
 
 
 SENT = {"http": sent_as_http, "postman": sent_as_postman}

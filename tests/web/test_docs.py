@@ -30,7 +30,9 @@ class TestPage:
         assert "http" not in policy
         assert headers["X-Content-Type-Options"] == "nosniff"
 
-    @pytest.mark.parametrize("name", ["index.html", "nothing.js", "swagger-ui.js", "oauth2-redirect.html", "..%2fdocs.py"])
+    @pytest.mark.parametrize(
+        "name", ["index.html", "nothing.js", "swagger-ui.js", "oauth2-redirect.html", "..%2fdocs.py"]
+    )
     def test_no_other_file_is_served(self, server, name):
         """Of the package what the page needs, and the page under one address."""
         assert server.request("GET", f"/-/docs/{name}").status_code == 404
