@@ -19,7 +19,6 @@ from connectome.service import Service
 from connectome.stores import open_store
 from connectome.web import create_app, openapi
 from connectome.web.api import OPERATIONS
-from connectome.web.guides import GUIDES
 from connectome.web.problems import STATUS
 
 HERE = Path(__file__).parent
@@ -36,7 +35,7 @@ def app(tmp_path_factory):
     service.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def document(app):
     """Its OpenAPI document, as a client gets it."""
     return app.test_client().get("/-/openapi.json").get_json()
@@ -107,14 +106,6 @@ class TestDocument:
         assert schema == (operation.body.source if operation.body else None)
 
     @pytest.mark.parametrize("name", OPERATIONS)
-    def test_each_key_of_a_body_is_explained(self, name):
-        """In the guide that the console shows too."""
-        body = OPERATIONS[name].body
-        keys = [each.name for each in GUIDES[name].parameters if each.place == "body"]
-
-        assert keys == list(body.source.get("properties", {}) if body else {})
-
-    @pytest.mark.parametrize("name", OPERATIONS)
     def test_its_examples_are_accepted(self, app, document, name):
         """What stands as an example of a body is one that the operation takes."""
         operation = OPERATIONS[name]
@@ -142,6 +133,26 @@ class TestDocument:
         assert limits <= set(document["x-limits"])
         assert document["x-limits"]["max_body_bytes"]["value"] == Settings.max_body_bytes
         assert all(f"`{name}`" in document["info"]["description"] for name in limits)
+
+
+class TestCommand:
+    def test_it_needs_neither_server_nor_data(self, tmp_path, document):
+        """It prints the document of its settings, and leaves nothing behind."""
+        command = [sys.executable, "-m", "connectome", "openapi", "--url", "https://data.example.com"]
+        ended = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(HERE.parent.parent), "CONNECTOME_MAX_TIME_SECONDS": "7"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        printed = json.loads(ended.stdout)
+
+        assert printed["paths"] == document["paths"]
+        assert printed["servers"] == [{"url": "https://data.example.com"}]
+        assert printed["x-limits"]["max_time_seconds"]["value"] == 7
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
