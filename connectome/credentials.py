@@ -27,6 +27,8 @@ ROLES: Final[tuple[Role, ...]] = ("read", "write")
 _PREFIXES: Final[dict[Role, str]] = {"read": "cr_", "write": "cw_"}
 # What stands in a URL as it is.  A lone "-" there means "see the Authorization header".
 _SECRET: Final = re.compile(r"(?!-$)[A-Za-z0-9._~-]{1,256}")
+# One that we made.
+_OWN: Final = re.compile(r"c[rw]_[A-Za-z0-9_-]{32}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # Of a shorter one, four characters would be too much of it.
 _MIN_LENGTH_WITH_ENDING: Final = 16
@@ -162,14 +164,18 @@ class Credentials(Mapping[str, Credential]):
     The keys of one collection, by name; ``read`` and ``write`` are always there.
 
     opening: of each role, those that open it by their digests.
+    fixed: the secrets that are known and have not the form of those that we make.
     """
 
     named: Mapping[str, Credential]
     opening: dict[Role, dict[bytes, Credential]] = field(init=False, repr=False, compare=False)
+    fixed: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         opening = {role: {each.digest: each for each in self.values() if each.role == role} for role in ROLES}
         object.__setattr__(self, "opening", opening)
+        known = (each.secret for each in self.values())
+        object.__setattr__(self, "fixed", tuple(each for each in known if each and not _OWN.fullmatch(each)))
 
     def __getitem__(self, name: str) -> Credential:
         return self.named[name]

@@ -19,8 +19,11 @@ What can go wrong, in MongoDB's words.  No HTTP here: ``web.problems`` alone tur
     ├── Conflict
     │   ├── DuplicateKey          ``_id`` is taken
     │   ├── CollectionExists      the collection's id is taken
-    │   └── TooManyAffected       more documents would change than the request allows
+    │   ├── TooManyAffected       more documents would change than the request allows
+    │   └── VerificationFailed    a mock server was not asked what it should have been
     ├── BodyTooLarge              the request body is over the limit
+    ├── ResultTooLarge            the answer is over the limit that the owner sets
+    ├── TooManyRequests           a credential asks too often, or an address is wrong too often
     ├── SchemaViolation           documents fail the collection's JSON Schema
     ├── StoreError
     │   ├── StoreLocked           another process holds the data directory
@@ -28,7 +31,8 @@ What can go wrong, in MongoDB's words.  No HTTP here: ``web.problems`` alone tur
     │   ├── StoreFailed           the disk refused, or holds what cannot be understood
     │   │   ├── OutcomeUnknown    the disk failed so late that the change may have been kept
     │   │   └── CollectionDamaged  the files of a collection are not what was written
-    │   └── NoSpace               the disk is full: nothing was changed
+    │   ├── NoSpace               the disk is full: nothing was changed
+    │   └── ReadOnly              the store was opened to be read alone
     ├── ConfigurationError        a setting cannot be what it was given
     └── AddressUnavailable        the address to serve on cannot be had
 
@@ -169,10 +173,38 @@ class TooManyAffected(Conflict):
     default_code = "TooManyAffected"
 
 
+class VerificationFailed(Conflict):
+    """A mock server was not asked as often as was expected."""
+
+    default_code = "VerificationFailed"
+
+
 class BodyTooLarge(ConnectomeError):
     """The request body is over the limit."""
 
     default_code = "BodyTooLarge"
+
+
+class ResultTooLarge(ConnectomeError):
+    """The answer is over the limit that the owner of the server sets: none of it is sent."""
+
+    default_code = "ResultTooLarge"
+
+
+class TooManyRequests(ConnectomeError):
+    """
+    A credential asks too often, or wrong ones come from an address too often.
+
+    Args:
+        retry_after_seconds: When it is worth another try.
+        headers: What else the answer says above its body.
+    """
+
+    default_code = "TooManyRequests"
+
+    def __init__(self, detail: str, *, retry_after_seconds: int, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(detail)
+        self.headers = (("Retry-After", str(retry_after_seconds)), *headers)
 
 
 @dataclass(frozen=True)
@@ -246,6 +278,12 @@ class NoSpace(StoreError):
     """The disk is full: nothing was changed."""
 
     default_code = "NoSpace"
+
+
+class ReadOnly(StoreError):
+    """The store was opened to be read alone: nothing was changed."""
+
+    default_code = "ReadOnly"
 
 
 class ConfigurationError(ConnectomeError):

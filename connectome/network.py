@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 from connectome.errors import ConfigurationError
@@ -91,6 +92,7 @@ def _split(url: str) -> SplitResult | None:
     return parts
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether an address, or a name, is this machine's own and nobody else's."""
     try:
@@ -101,3 +103,70 @@ def is_loopback(host: str) -> bool:
 
 def _listed(text: str) -> list[str]:
     return [each.strip() for each in text.split(",") if each.strip()]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """So many requests in so many seconds; as many may come at once."""
+
+    count: int
+    seconds: int
+
+    @classmethod
+    def read(cls, setting: str, text: str) -> Rate | None:
+        """
+        The rate of a setting, such as ``50/s`` or ``10/min``; None of an empty one.
+
+        Raises:
+            ConfigurationError: It is no rate.
+        """
+        if not text:
+            return None
+        found = re.fullmatch(r"\s*([1-9][0-9]{0,8})\s*/\s*(s|min|h)\s*", text)
+        if found is None:
+            raise ConfigurationError(f"{setting} is so many requests a second, minute or hour, such as 50/s, 10/min or "
+                                     f"1000/h, or empty for no limit, not {text!r}")  # fmt: skip
+        return cls(int(found[1]), _SECONDS[found[2]])
+
+
+@dataclass(frozen=True)
+class Proxies:
+    """The addresses of proxies whose word is taken for who a client is."""
+
+    networks: tuple[Network, ...] = ()
+
+    @classmethod
+    def read(cls, text: str) -> Proxies:
+        """
+        The proxies of a setting: comma-separated addresses and networks.
+
+        Raises:
+            ConfigurationError: One of them is neither.
+        """
+        try:
+            return cls(tuple(map(ipaddress.ip_network, _listed(text))))
+        except ValueError:
+            raise ConfigurationError(
+                "trusted_proxy is a comma-separated list of the addresses of proxies, or of their networks, such as "
+                f"127.0.0.1 or 10.0.0.0/8, not {text!r}"
+            ) from None
+
+    def __contains__(self, text: str) -> bool:
+        """Whether this is the address of a trusted proxy."""
+        address = address_of(text)
+        return address is not None and any(address in network for network in self.networks)
+
+
+def address_of(text: str) -> Address | None:
+    """An address as proxies write it, with a port or without: ``192.0.2.1:4711``, ``[2001:db8::1]``; or None."""
+    text = text.strip().strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    # What comes in by a socket of both families.
+    return getattr(address, "ipv4_mapped", None) or address

@@ -14,7 +14,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Collection as Sized
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ from secrets import token_hex, token_urlsafe
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from connectome import archives, credentials
+from connectome.config import Settings
 from connectome.credentials import ROLES as ROLES
 from connectome.credentials import Credential, Credentials, digest_of, expiry, new_secret
 from connectome.credentials import Role as Role
@@ -45,7 +46,22 @@ from connectome.errors import (
 from connectome.extjson import preview
 from connectome.query import Document, Filter
 from connectome.schemas import Schema
-from connectome.stores import Barred, Collection, Find, Index, Ledger, Reader, Store, Watched, Writer, index_path
+from connectome.stores import (
+    Barred,
+    Collection,
+    Find,
+    Index,
+    Ledger,
+    Loaded,
+    OnDuplicate,
+    Reader,
+    Store,
+    Watched,
+    Writer,
+    index_path,
+    open_store,
+)
+from connectome.stores.readonly import read_only
 
 _log = logging.getLogger(__name__)
 
@@ -180,6 +196,20 @@ def _exclusive(
             raise LedgerChanged("other processes change the catalog all the time: nothing was changed; try again")
 
     return until_saved
+
+
+def opened(settings: Settings, *, holder: str = "") -> Service:
+    """
+    The collections of the store that the settings name; to be read alone, where they say so.
+
+    Args:
+        holder: What the store says of this process to others that want it, such as the URL that it serves.
+
+    Raises:
+        StoreLocked, StoreFailed: The store, or the catalog in it, cannot be had.
+    """
+    store = open_store(settings.data, holder=holder, **settings.embedded)
+    return Service(read_only(store) if settings.read_only else store)
 
 
 class Service:
@@ -399,7 +429,8 @@ class Service:
         title: str | None = None,
         schema: Any = None,
         credentials: Mapping[str, Any] | None = None,
-        documents: Sequence[Document] = (),
+        documents: Iterable[Document] = (),
+        on_duplicate: OnDuplicate = "stop",
     ) -> dict[str, Any]:
         """
         Make a collection, with its first documents where there are any.
@@ -410,6 +441,8 @@ class Service:
             schema: A JSON Schema that every document satisfies.
             credentials: ``read`` and ``write`` where the owner fixes them; made where not.  Those of a backup come as
                 they were kept, with their names.
+            documents: They may be made one by one, as ``Collection.load`` takes them.
+            on_duplicate: What becomes of an ``_id`` that comes twice among them.
 
         Returns:
             Its description.
@@ -433,7 +466,7 @@ class Service:
         try:
             collection = self._store.collection(name, compiled, new=True)
             try:
-                collection.insert_many(documents)
+                collection.load(documents, on_duplicate=on_duplicate)
                 collection.sync()  # the catalog, which is synced, must not name what is not
             except ConnectomeError:
                 self._store.drop(name)
@@ -626,6 +659,10 @@ class Service:
         self._uses.read()
         return [self._credential(each) for each in self._entry(collection).credentials.values()]
 
+    def fixed_credentials(self) -> list[str]:
+        """Credentials that the owner fixed, as far as they can be read: they have not the form of those we make."""
+        return [secret for entry in self._entries.values() for secret in entry.credentials.fixed]
+
     @_exclusive
     def add_credential(self, collection: str, name: str, role: Role, *, expires: str | None = None) -> dict[str, Any]:
         """
@@ -721,15 +758,17 @@ class Service:
         self._keep({**self._entries, collection: entry})
         entry.collection.pin(entry.pinned)
 
-    def import_documents(self, collection: str, documents: Sequence[Document]) -> int:
+    def import_documents(
+        self, collection: str, documents: Iterable[Document], *, on_duplicate: OnDuplicate = "stop"
+    ) -> Loaded:
         """
-        Add documents, all of them or none; how many there were.
+        Add documents, which may be made one by one, all of them or none; what became of them.
 
         Raises:
             NoSuchCollection: There is none of this name.
-            DuplicateKey, SchemaViolation: As ``Writer.insert_many``.
+            DuplicateKey, SchemaViolation: As ``Collection.load``.
         """
-        return len(self.collection(collection).insert_many(documents))
+        return self.collection(collection).load(documents, on_duplicate=on_duplicate)
 
     def empty(self, collection: str) -> int:
         """

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from connectome.query import conditions, pipeline, update
+from connectome.query import accumulators, conditions, stages, update
 from connectome.query.expressions import language
 
 ROOT = Path(__file__).parent.parent
@@ -24,7 +24,9 @@ SPEC = ROOT / "tests" / "spec"
 TABLES: dict[str, tuple[str, dict[str, Any]]] = {
     "filters": ("filter", {**conditions.TOP_LEVEL_OPERATORS, **conditions.FIELD_OPERATORS}),
     "updates": ("update", update.OPERATORS),
-    "stages": ("update", pipeline.STAGES),
+    "update-stages": ("update", stages.DOCUMENT_STAGES),
+    "stages": ("stage", {**stages.STAGES, **stages.DOCUMENT_STAGES}),
+    "accumulators": ("accumulator", accumulators.ACCUMULATORS),
     "expressions": ("expression", language.OPERATORS),
 }
 
@@ -51,7 +53,7 @@ def table(kind: str, operators: dict[str, Any]) -> Iterable[str]:
     for name in sorted(operators):
         does = (operators[name].__doc__ or "").strip().split("\n")[0].replace("``", "`").replace("|", "\\|")
         # A stage shares its name with an operator.
-        subject = known[f"{name} (pipeline)" if operators is pipeline.STAGES else name]
+        subject = known[f"{name} (pipeline)" if operators is stages.DOCUMENT_STAGES else name]
         rule = subject["says"].replace("|", "\\|")
         yield f"| `{name}` | {does} | {rule} | {example(kind, subject)} |"
 

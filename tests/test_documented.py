@@ -18,7 +18,7 @@ from connectome import config, extjson
 from connectome.cli import EXIT_CODES, main
 from connectome.config import Settings
 from connectome.errors import ConnectomeError
-from connectome.query import Filter, Projection, Sort, Update, compile_array_filters, conditions
+from connectome.query import Filter, Pipeline, Projection, Sort, Update, compile_array_filters, conditions
 from connectome.service import Service
 from connectome.stores import open_store
 from connectome.web import create_app
@@ -33,10 +33,14 @@ PAGES = [
     "docs/configuration.md",
     "docs/console.md",
     "docs/durability.md",
+    "docs/from-atlas-data-api.md",
     "docs/integration.md",
+    "docs/mock.md",
     "docs/operations.md",
     "docs/performance.md",
     "docs/query-language.md",
+    "docs/security.md",
+    "docs/testing.md",
 ]
 URL = "http://127.0.0.1:8000"
 EXAMPLE = "data/examples/movies.json"
@@ -46,12 +50,13 @@ COMPILED_BY = {
     "projection": lambda source: Projection(source, Filter({"cast.billing": 1})),  # for the positional "cast.$"
     "sort": Sort,
     "update": Update,
+    "aggregation": Pipeline,
 }
 
 # What differs from run to run, and what stands for it in a comparison.
 VARYING = {
     r"\btoken=(?:[\w-]{43}|…)": "token=…",
-    r"\bc([rw])_(?:[A-Za-z0-9_-]{32}|…)": r"c\1_…",
+    r"\bc([rw])_(?:[A-Za-z0-9_-]{32}|…[A-Za-z0-9_-]{4}|…)": r"c\1_…",
     r"\b[0-9a-f]{24}\b": "<id>",
     r'"size":\d+': '"size":<bytes>',
     r'"executionTimeMillis":[\d.]+': '"executionTimeMillis":<time>',
@@ -173,9 +178,19 @@ def run_in_order(name, directory, url):
     return [(typed, shown, output) for (_, typed, shown), output in zip(typed_steps, came, strict=True)]
 
 
+def commands(command, words):
+    """Every command that does something: its words and itself."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from commands(command.get_command(context, name), f"{words} {name}")
+    else:
+        yield words, command
+
+
 @pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="the pages use bash and curl")
 class TestCommands:
-    @pytest.mark.parametrize("name", ["README.md", "docs/api.md", "docs/integration.md"])
+    @pytest.mark.parametrize("name", ["README.md", "docs/api.md", "docs/from-atlas-data-api.md", "docs/integration.md"])
     def test_each_prints_what_the_page_shows(self, name, tmp_path):
         """Typed one after another, the commands of a page print what stands below them."""
         with served(tmp_path) as (_, url):
@@ -190,7 +205,8 @@ class TestCommands:
         shown = next(shown for _, typed, shown in steps("README.md") if typed == "make run")
 
         with served(tmp_path) as (greeting, url):
-            assert comparable(greeting.replace(url, URL)) == comparable(shown)
+            printed = greeting.replace(url, URL).replace(f"{sys.executable} -m connectome", ".venv/bin/connectome")
+            assert comparable(printed) == comparable(shown)
 
     def test_make_run_starts_that_server(self):
         """What ``make run`` runs is what the tests here run, at the address that the pages show."""
@@ -207,41 +223,46 @@ class TestConfiguration:
             row for row in rows(page("docs/configuration.md")) if row.get("variable") == f"`{config.variable(name)}`"
         )
 
-        assert row["default"] == (f"`{default}`" if str(default) else "none")
-        assert row["option of `connectome serve`"] in (f"`--{name.replace('_', '-')}`", "the argument `DATA`")
+        short = Settings.__dataclass_fields__[name].metadata["short"]
+        options = ", ".join(f"`{option}`" for option in (config.option(name), f"-{short}" if short else "") if option)
+        assert row["default"] == (f"`{config.written(default)}`".replace('"', "") if str(default) else "none")
+        assert row["option of `connectome serve`"] == ("the argument `DATA`" if name == "data" else options or "none")
 
     def test_no_setting_is_described_that_does_not_exist(self):
         """Every variable in README and docs/ is one that is read, or a pattern for some."""
         described = {word for name in PAGES for word in re.findall(r"CONNECTOME_[A-Z_]+[A-Z]", page(name))}
 
-        assert described <= {config.variable(name) for name, _ in config.described()} | {"CONNECTOME_TEST"}
+        settings = dict(config.described())
+        files = {f"{config.variable(name)}_FILE" for name, field in settings.items() if field.metadata["secret"]}
+        assert described <= {*map(config.variable, settings), *files, config.FILE_VARIABLE, "CONNECTOME_TEST"}
 
     def test_each_command_and_option_is_described(self):
-        """Every command of the program has a row, in which its options stand."""
-        described = {row["command"]: row["does"] for row in rows(page("docs/configuration.md")) if "command" in row}
+        """Every command of the program has a row, in which its options stand, but for those that many have."""
+        table = rows(page("docs/configuration.md"))
+        described = {row["command"]: row["does"] for row in table if "command" in row}
+        of_many = {row["option"].strip("`").split()[0] for row in table if "option" in row}
 
         for words, command in commands(main, "connectome"):
             row = next((does for usage, does in described.items() if re.match(rf"`{words}\b", usage)), None)
             assert row, f"{words} is not described"
             settings = {f"--{name.replace('_', '-')}" for name, _ in config.described()}
             for option in {option for each in command.params for option in each.opts if option.startswith("--")}:
-                assert option in settings or f"`{option}" in row, f"{option} of {words} is not described"
+                assert option in settings | of_many or f"`{option}" in row, f"{option} of {words} is not described"
+
+    @pytest.mark.parametrize("words", [words for words, _ in commands(main, "connectome")])
+    def test_each_command_has_help_and_a_test(self, words):
+        """Every command says what it does, and is run by some test under its whole name."""
+        command = dict(commands(main, "connectome"))[words]
+        name = r",\s*".join(f'"{word}"' for word in words.split()[1:])
+
+        assert command.help
+        assert any(re.search(name, file.read_text("utf-8")) for file in (ROOT / "tests").rglob("test_*.py"))
 
     def test_each_exit_code_is_described(self):
         """Every exit code that the program gives has a row."""
         described = {row["code"] for row in rows(section("docs/configuration.md", "Exit codes"))}
 
         assert described == {"0", *map(str, EXIT_CODES.values())}
-
-
-def commands(command, words):
-    """Every command that does something: its words and itself."""
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            yield from commands(command.get_command(context, name), f"{words} {name}")
-    else:
-        yield words, command
 
 
 class TestLanguage:
@@ -341,6 +362,9 @@ class TestReference:
         for rule in rules:
             route = re.sub(r"<(?:[^<>]*:)?(\w+)>", r"<\1>", rule.rule)
             reference = "docs/console.md" if rule.endpoint.startswith("console.") else "docs/api.md"
+            if rule.endpoint == "atlas":
+                # Whatever the method, the answer has the shape of that service.
+                reference, rule.methods = "docs/from-atlas-data-api.md", {"POST"}
             for method in rule.methods - {"HEAD", "OPTIONS"}:
                 assert f"`{method} {route}`" in page(reference)
 

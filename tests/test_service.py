@@ -25,7 +25,7 @@ from connectome.errors import (
 )
 from connectome.query import Filter, Update
 from connectome.service import ROLES, Service, same_secret
-from connectome.stores import Find, Index, Modify, Store, files
+from connectome.stores import Find, Index, Loaded, Modify, Store, files
 from connectome.stores.files import Files
 
 
@@ -490,7 +490,7 @@ class TestIndexes:
 class TestImport:
     def test_documents_are_added_to_those_that_are_there(self, service, movies):
         """The answer is how many."""
-        assert service.import_documents("movies", [{"_id": 2}, {"_id": 3}]) == 2
+        assert service.import_documents("movies", [{"_id": 2}, {"_id": 3}]) == Loaded(2)
         assert [document["_id"] for document in documents(service, movies["read"])] == [1, 2, 3]
 
     def test_all_of_them_or_none(self, service, movies):
@@ -581,10 +581,10 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     real = files.replace
 
     def full(name: str) -> None:
-        def replace(disk: Files, path: Path, content: bytes, **options: Any) -> None:
+        def replace(disk: Files, path: Path, content: Any, **options: Any) -> int:
             if path.name == name:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            real(disk, path, content, **options)
+            return real(disk, path, content, **options)
 
         monkeypatch.setattr(files, "replace", replace)
 

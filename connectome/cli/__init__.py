@@ -2,10 +2,11 @@
 The ``connectome`` command.
 
 Every command works on a data directory, or, where a server holds that directory, through that server: the lock says
-where it listens, and the administrator's token lies beside it.  Data goes to stdout, talk to stderr.
+where it listens, and the administrator's token lies beside it.  ``--url`` names a server anywhere.  Data goes to
+stdout, talk to stderr.
 
 A command is a function in a module of this package and a line in ``COMMANDS``; its module is imported when it is asked
-for, so that each starts as fast as what it needs.
+for, so that each starts as fast as what it needs.  What is slow to import stands inside the function.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import difflib
 import os
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import click
 
@@ -24,6 +25,7 @@ from connectome.errors import (
     ConfigurationError,
     ConnectomeError,
     DuplicateKey,
+    ReadOnly,
     RequestError,
     SchemaViolation,
     StoreError,
@@ -33,6 +35,7 @@ from connectome.errors import (
 # The most special class that an error is an instance of decides.
 EXIT_CODES: Final[dict[type[BaseException], int]] = {
     ConnectomeError: 1,
+    ReadOnly: 1,
     ConfigurationError: 2,
     StoreLocked: 3,
     AddressUnavailable: 3,
@@ -40,28 +43,78 @@ EXIT_CODES: Final[dict[type[BaseException], int]] = {
     SchemaViolation: 4,
     DuplicateKey: 4,
     StoreError: 5,
+    KeyboardInterrupt: 130,
 }
 
 # The module of each command; the function in it has its name, with an underscore behind where Python has the word.
 COMMANDS: Final[dict[str, str]] = {
     "serve": "serving",
-    "create": "collections",
-    "list": "collections",
+    "init": "beginning",
+    "login": "beginning",
+    "collections": "collections",
     "credentials": "credentials",
     "indexes": "collections",
+    "find": "documents",
+    "insert": "documents",
+    "update": "documents",
+    "delete": "documents",
     "import": "files",
+    "export": "files",
+    "schema": "schemas",
     "snippet": "code",
     "requests": "openapi",
     "openapi": "openapi",
-    "check": "upkeep",
-    "repair": "upkeep",
+    "snapshot": "upkeep",
     "backup": "upkeep",
     "restore": "upkeep",
+    "mock": "mock",
+    "check": "upkeep",
+    "repair": "upkeep",
+    "doctor": "diagnosis",
+    "version": "diagnosis",
+    "completion": "completion",
+}
+
+# What people type, and where it is.
+_ELSEWHERE: Final = {
+    "create": "collections create",
+    "list": "collections ls",
+    "ls": "collections ls",
+    "rename": "collections rename",
+    "drop": "collections drop",
+    "stats": "collections stats",
+    "rotate": "credentials rotate",
+    "show": "credentials show",
 }
 
 
-class _Commands(click.Group):
+class Group(click.Group):
+    """Commands under one name; an unknown one is refused with the nearest that there is."""
+
+    elsewhere: ClassVar[dict[str, str]] = {
+        "list": "ls",
+        "show": "ls",
+        "delete": "drop",
+        "remove": "drop",
+        "new": "create",
+    }
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        names = self.list_commands(ctx)
+        if args[0] not in names and not args[0].startswith("-"):
+            meant = self.elsewhere.get(args[0], "")
+            found = [meant] if meant.split(" ")[0] in names else difflib.get_close_matches(args[0], names, n=1)
+            hint = f"did you mean {found[0]}?" if found else f"there are {', '.join(names)}"
+            ctx.fail(f"there is no command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+
+class _Commands(Group):
     """The commands of the table; ``serve`` where none is named; an error is one line, without a traceback."""
+
+    elsewhere = _ELSEWHERE
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -73,15 +126,6 @@ class _Commands(click.Group):
         command: click.Command = getattr(module, name, None) or getattr(module, f"{name}_")
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
-            nearest = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            ctx.fail(f"there is no command {args[0]!r}{hint}")
-        return super().resolve_command(ctx, args)
-
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _with_serve(args))
 
@@ -89,9 +133,18 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ConnectomeError as error:
-            where = f" (at {error.pointer})" if error.pointer else ""
-            click.echo(f"connectome: {error.detail}{where}", err=True)
-            ctx.exit(next(EXIT_CODES[cls] for cls in type(error).__mro__ if cls in EXIT_CODES))
+            ctx.exit(failed(error))
+        except (KeyboardInterrupt, click.Abort):
+            # The terminal shows ^C where the cursor is.
+            click.echo(err=True)
+            ctx.exit(EXIT_CODES[KeyboardInterrupt])
+
+
+def failed(error: ConnectomeError) -> int:
+    """Say what went wrong, in one line; the exit code for it."""
+    where = f" (at {error.pointer})" if error.pointer else ""
+    click.echo(f"connectome: {error.detail}{where}", err=True)
+    return next(EXIT_CODES[cls] for cls in type(error).__mro__ if cls in EXIT_CODES)
 
 
 def _with_serve(args: Sequence[str]) -> list[str]:
@@ -107,5 +160,8 @@ def _with_serve(args: Sequence[str]) -> list[str]:
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="connectome")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """A self-hosted Data API: JSON documents over plain HTTP with the MongoDB query language."""
+    # Where it is not said, colour is for terminals alone.
+    ctx.color = False if os.environ.get("NO_COLOR") else None

@@ -1,12 +1,14 @@
-"""What commands share: the service over a data directory, or over the server that holds it."""
+"""What commands share: the service over a data directory, or over a server; and how they show what they found."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -19,26 +21,79 @@ if TYPE_CHECKING:
     from connectome.service import Service
 
 _Name = TypeVar("_Name", bound=str)
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
-data_option = click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help=f"The data directory.  [default: {Settings.data}; {config.variable('data')}]",
-)
+# Where the context of a command keeps what --url says.
+_URL: Final = "connectome.url"
+
+
+def _keep_url(ctx: click.Context, _: click.Parameter, url: str | None) -> None:
+    if url and not url.startswith(("http://", "https://")):
+        raise click.BadParameter(f"a server is http://… or https://…, not {url!r}")
+    ctx.meta[_URL] = url
+
+
+def data_option(command: _Command) -> _Command:
+    """Give a command ``--data``, which it is handed, and ``--url``, which ``administration`` looks after."""
+    command = click.option(
+        "--url",
+        expose_value=False,
+        callback=_keep_url,
+        help=f"The server to work through; its token is read from {config.variable('admin_token')} or …_FILE.",
+    )(command)
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        help=f"The data directory.  [default: {Settings.data}; {config.variable('data')}]",
+    )(command)
+
+
+data_argument = click.argument("directory", metavar="[DIR]", type=click.Path(path_type=Path), required=False)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 @contextmanager
 def administration(data: Path | None, *, new: bool = False) -> Iterator[Service | RemoteService]:
-    """The service over a data directory, or over the server that holds it; a ``new`` one may be made."""
+    """
+    The service over a data directory, or over the server that holds it or that ``--url`` names.
+
+    Args:
+        new: The directory may be made.
+
+    Raises:
+        ConfigurationError: There is no such directory, or no token for the server.
+        StoreLocked: A process holds the directory that serves nothing.
+    """
     settings = Settings.from_environ(data=data)
-    if not new and not settings.data.is_dir():
+    service = _of_url(settings) or _of_directory(settings, new=new)
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+def _of_url(settings: Settings) -> RemoteService | None:
+    context = click.get_current_context(silent=True)
+    url = context.meta.get(_URL) if context else None
+    if not url:
+        return None
+    # What a file in the data directory says is the token of the server there, and nobody else's to see.
+    if settings.origin("admin_token") != "environment":
+        name = config.variable("admin_token")
+        raise ConfigurationError(f"--url needs the administrator's token of that server: set {name} or {name}_FILE")
+    from connectome.remote import RemoteService
+
+    elsewhere = urlsplit(url).hostname not in ("localhost", "127.0.0.1", "::1")
+    return RemoteService(url.rstrip("/"), settings.admin_token, elsewhere=elsewhere)
+
+
+def _of_directory(settings: Settings, *, new: bool) -> Service | RemoteService:
+    if not new and not settings.shared and not settings.data.is_dir():
         raise ConfigurationError(f"there is no data directory {settings.data}; --data names another")
-    service: Service | RemoteService
-    from connectome.service import Service
-    from connectome.stores import open_store
+    from connectome.service import opened
 
     try:
-        service = Service(open_store(settings.data))
+        return opened(settings)
     except StoreLocked:
         from connectome.remote import RemoteService
         from connectome.stores.embedded import FileLedger, ledger_path
@@ -48,11 +103,36 @@ def administration(data: Path | None, *, new: bool = False) -> Iterator[Service 
         if not url:
             raise
         ledger = FileLedger(Disk(), ledger_path(settings.data, "administrator"))
-        service = RemoteService(url, settings.admin_token or ledger.load().get("token", ""))
-    try:
-        yield service
-    finally:
-        service.close()
+        return RemoteService(url, settings.admin_token or ledger.load().get("token", ""))
+
+
+def directory_of(argument: Path | None, option: Path | None) -> Path | None:
+    """
+    The data directory of a command that takes it as an argument as well.
+
+    Raises:
+        ConfigurationError: Two different ones are given.
+    """
+    if argument and option and argument != option:
+        raise ConfigurationError(f"DIR is {argument}, and --data {option}: one of them is enough")
+    return argument or option
+
+
+def print_json(value: Any) -> None:
+    """A value for programs: indented, with the keys in our order."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_columns(rows: Sequence[Sequence[Any]]) -> None:
+    """Rows for people: texts to the left, numbers to the right, two spaces between the columns."""
+    texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    for row, cells in zip(rows, texts, strict=True):
+        padded = (
+            text.rjust(width) if type(cell) is int else text.ljust(width)
+            for cell, text, width in zip(row, cells, widths, strict=True)
+        )
+        click.echo("  ".join(padded).rstrip())
 
 
 def plural(count: int, noun: str) -> str:

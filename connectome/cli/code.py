@@ -9,7 +9,6 @@ import click
 from connectome.cli.administration import administration, data_option, one_of
 from connectome.config import Settings
 from connectome.errors import ConfigurationError
-from connectome.service import Service
 
 
 @click.command()
@@ -20,7 +19,8 @@ from connectome.service import Service
 @click.option("--auth", default="url", help="Where the credential goes: url or header.  [default: url]")
 @data_option
 def snippet(id: str, operation: str, lang: str, body: str | None, auth: str, data: Path | None) -> None:
-    """Print code that calls an OPERATION of a COLLECTION."""
+    """Print code that calls a COLLECTION.  An OPERATION is readwithquery, write and so on."""
+    from connectome.service import Service
     from connectome.web import examples, snippets
     from connectome.web.api import OPERATIONS
 
@@ -42,7 +42,8 @@ def snippet(id: str, operation: str, lang: str, body: str | None, auth: str, dat
         else:
             sent = snippets.typed(body)
         settings = Settings.from_environ(data=data)
-        base = f"http://{settings.host}:{settings.port}" if isinstance(service, Service) else service.url
+        here = settings.public_url or f"http://{settings.host}:{settings.port}"
+        base = here if isinstance(service, Service) else settings.public_url or service.url
     credential = described["credentials"][called.role]
     if credential is None:
         click.echo(f"the {called.role} credential is not known any more; rotate it to get a new one", err=True)

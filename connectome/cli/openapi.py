@@ -9,13 +9,13 @@ import click
 
 from connectome.cli.administration import administration, data_option, one_of
 from connectome.config import Settings
-from connectome.service import Service
 
 
 @click.command()
 @click.option("--url", help="Where the server is reached.  [default: by the settings of host and port]")
 def openapi(url: str | None) -> None:
     """Print the OpenAPI document of the API, for which no server need run."""
+    from connectome.service import Service
     from connectome.stores import open_store
     from connectome.web import create_app
     from connectome.web import openapi as described
@@ -25,7 +25,7 @@ def openapi(url: str | None) -> None:
         service = Service(open_store(Path(directory), durability="memory"))
         try:
             app = create_app(settings, service)
-            base = url or f"http://{settings.host}:{settings.port}"
+            base = url or settings.public_url or f"http://{settings.host}:{settings.port}"
             document = described.document(app.url_map, app.view_functions, settings, url=base)
         finally:
             service.close()
@@ -38,6 +38,7 @@ def openapi(url: str | None) -> None:
 @data_option
 def requests(id: str, kind: str, data: Path | None) -> None:
     """Print a file of requests to a COLLECTION, its credentials included, for an editor or Postman."""
+    from connectome.service import Service
     from connectome.web import clients, examples
 
     format = clients.FORMATS[one_of("--format", kind, clients.FORMATS)]
@@ -45,5 +46,6 @@ def requests(id: str, kind: str, data: Path | None) -> None:
         described = service.describe(id)
         documents = service.first_documents(id, examples.SAMPLE)
         settings = Settings.from_environ(data=data)
-        base = f"http://{settings.host}:{settings.port}" if isinstance(service, Service) else service.url
+        here = settings.public_url or f"http://{settings.host}:{settings.port}"
+        base = here if isinstance(service, Service) else settings.public_url or service.url
     click.echo(format.write(base, described, documents), nl=False)

@@ -9,6 +9,7 @@ No I/O, no store, no HTTP: importable alone, with nothing but BSON's types and a
 """
 
 from connectome.query.filter import Filter as Filter
+from connectome.query.pipeline import Pipeline as Pipeline
 from connectome.query.projection import Projection as Projection
 from connectome.query.sort import Sort as Sort
 from connectome.query.update import Update as Update

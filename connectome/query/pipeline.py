@@ -1,63 +1,203 @@
 """
-Stages of an aggregation pipeline that make one document of one document: those that an update may have.
+Pipelines: stages in a row, of an aggregation and of an update.
 
-A stage is one function under ``@stage``, from its operand to a function on documents.
+An aggregation's first stages are a question as a find asks it, which a store may answer by its indexes; the others work
+on what it finds.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
 from connectome.errors import QueryError, UpdateError, at
 from connectome.extjson import preview
-from connectome.query.expressions import compile_expression
-from connectome.query.paths import Path, parse_field_path, with_value
-from connectome.query.projection import Projection
-from connectome.query.values import MISSING, Document, Value
+from connectome.query.expressions.language import one_moment
+from connectome.query.filter import Filter
+from connectome.query.paths import parse_field_path
+from connectome.query.sort import Sort
+from connectome.query.stages import (
+    DOCUMENT_STAGES,
+    STAGES,
+    Count,
+    Limit,
+    Match,
+    Skip,
+    Sorted,
+    Stage,
+    Transform,
+    bounded,
+    few,
+    in_time,
+    of_each,
+    stage,
+)
+from connectome.query.values import Document, Value
 
-Transform = Callable[[Document], Document]
+MAX_STAGES: Final = 1000
 
-STAGES: Final[dict[str, Callable[[Value], Transform]]] = {}
-
-
-# Stages of other pipelines, which an update may not have.
-_ELSEWHERE: Final = frozenset(
+_WRITES: Final = "an aggregation reads, and writes nothing"
+_ELSEWHERE: Final = "the other collection has credentials of its own"
+_SERVER: Final = "it tells of the server, not of the documents"
+# Stages that no store is asked for, with the reason.
+REFUSED: Final[dict[str, str]] = {
+    "$out": _WRITES,
+    "$merge": _WRITES,
+    "$lookup": _ELSEWHERE,
+    "$graphLookup": _ELSEWHERE,
+    "$unionWith": _ELSEWHERE,
+    "$changeStream": "a stream of changes does not end",
+    "$changeStreamSplitLargeEvent": "a stream of changes does not end",
+    **dict.fromkeys(
+        (
+            "$collStats",
+            "$currentOp",
+            "$indexStats",
+            "$listLocalSessions",
+            "$listSampledQueries",
+            "$listSearchIndexes",
+            "$listSessions",
+            "$planCacheStats",
+            "$queryStats",
+            "$shardedDataDistribution",
+        ),
+        _SERVER,
+    ),
+    "$documents": "the documents are those of the collection",
+}
+# Stages that are done by a MongoDB behind the collection alone.
+_ON_MONGODB: Final = frozenset(
     {
-        "$bucket",
         "$bucketAuto",
-        "$changeStream",
-        "$collStats",
-        "$count",
         "$densify",
-        "$documents",
-        "$facet",
         "$fill",
         "$geoNear",
-        "$graphLookup",
-        "$group",
-        "$indexStats",
-        "$limit",
-        "$lookup",
-        "$match",
-        "$merge",
-        "$out",
+        "$rankFusion",
         "$redact",
-        "$sample",
+        "$score",
+        "$scoreFusion",
         "$search",
+        "$searchMeta",
         "$setWindowFields",
-        "$skip",
-        "$sort",
-        "$sortByCount",
-        "$unionWith",
-        "$unwind",
         "$vectorSearch",
     }
 )
+_NOT_IN_FACET: Final = frozenset({"$facet", "$geoNear", "$search", "$searchMeta", "$vectorSearch"})
+
+_Compiled = TypeVar("_Compiled")
 
 
-def compile_stages(source: list[Value]) -> list[Transform]:
+@dataclass(frozen=True)
+class Lead:
+    """The first stages of a pipeline, as one question; ``skip`` and ``limit`` as a find has them."""
+
+    filter: Filter = Filter({})
+    sort: Sort = Sort({})
+    skip: int = 0
+    limit: int = 0
+
+
+class Pipeline:
+    """
+    A compiled aggregation pipeline.
+
+    lead: the first stages, as one question.
+    counted: the stage that counts what the question finds, where there is no other behind it; else None.
+
+    Args:
+        source: The stages, as MongoDB takes them.
+
+    Raises:
+        QueryError: As MongoDB names it, with the pointer from the array on, whatever the collection holds.
+    """
+
+    def __init__(self, source: Value) -> None:
+        self.source = source
+        with one_moment():
+            self._stages = _coalesced(_aggregation(source))
+        self.lead, self._rest = _led(self._stages)
+        last = self._rest[0] if len(self._rest) == 1 else None
+        self.counted = last if isinstance(last, Count) else None
+
+    def __call__(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """
+        What the stages make of documents, one by one where they can; the documents are not changed.
+
+        Raises:
+            QueryError: A stage needs MongoDB, or meets a value that it cannot take; ``MaxTimeMSExpired``.
+        """
+        _require_done_here(self._stages)
+        return _run(self._stages, documents)
+
+    def after_lead(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """What the stages behind ``lead`` make of the documents that it found."""
+        _require_done_here(self._stages)
+        return _run(self._rest, documents)
+
+
+def _run(stages: Sequence[Stage], documents: Iterable[Document]) -> Iterator[Document]:
+    found = in_time(documents)
+    for each in stages:
+        found = in_time(each(found))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _OnMongoDB:
+    """A stage that is not done here."""
+
+    name: str
+
+    def __call__(self, documents: Iterable[Document]) -> Iterable[Document]:
+        raise QueryError(
+            f"{self.name} is done by MongoDB alone, which does not stand behind this collection",
+            code="CommandNotSupported",
+        )
+
+
+def _require_done_here(stages: Sequence[Stage]) -> None:
+    for position, each in enumerate(stages):
+        if isinstance(each, _OnMongoDB):
+            with at(position, each.name):
+                each(())
+        if isinstance(each, _Facet):
+            for name, inside in each.pipelines.items():
+                with at(position, "$facet", name):
+                    _require_done_here(inside)
+
+
+def _aggregation(source: Value) -> list[Stage]:
+    if type(source) is not list:
+        raise QueryError(f"a pipeline is an array of stages, not {preview(source)}", code="TypeMismatch")
+    if len(source) > MAX_STAGES:
+        raise QueryError(
+            f"a pipeline has up to {MAX_STAGES} stages, and this one has {len(source)}", code="Location7749501"
+        )
+    compilers = {**STAGES, **{name: _of_each(compile_) for name, compile_ in DOCUMENT_STAGES.items()}}
+    return _compiled(source, compilers, QueryError, _other_stage)
+
+
+def _of_each(compile_: Callable[[Value], Transform]) -> Callable[[Value], Stage]:
+    return lambda operand: of_each(compile_(operand))
+
+
+def _other_stage(name: str, known: Iterable[str]) -> Stage:
+    """What stands for a stage that is not done here; or the reason why there can be none."""
+    if name in _ON_MONGODB:
+        return _OnMongoDB(name)
+    if name in REFUSED:
+        raise QueryError(f"{name} is not offered: {REFUSED[name]}", code="CommandNotSupported")
+    raise QueryError(f"{name} is no stage of a pipeline; {_hint(name, known)}", code="Location40324")
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {nearest[0]}?" if nearest else f"expected one of {', '.join(known)}"
+
+
+def compile_update(source: list[Value]) -> list[Transform]:
     """
     The stages of an update pipeline.
 
@@ -66,128 +206,108 @@ def compile_stages(source: list[Value]) -> list[Transform]:
             ``Location40323``, ``TypeMismatch`` -- not an object of one stage.  With the pointer from the array on.
         QueryError: What is wrong inside a stage.
     """
-    stages = []
+    with one_moment():
+        return _compiled(source, DOCUMENT_STAGES, UpdateError, _no_update_stage)
+
+
+def _no_update_stage(name: str, known: Iterable[str]) -> Transform:
+    elsewhere = name in STAGES or name in REFUSED or name in _ON_MONGODB
+    raise UpdateError(
+        f"{name} is no stage of an update; {_hint(name, known)}",
+        code="InvalidOptions" if elsewhere else "Location40324",
+    )
+
+
+def _compiled(
+    source: list[Value],
+    compilers: Mapping[str, Callable[[Value], _Compiled]],
+    error: type[QueryError | UpdateError],
+    other: Callable[[str, Iterable[str]], _Compiled],
+) -> list[_Compiled]:
+    compiled: list[_Compiled] = []
     for position, each in enumerate(source):
         with at(position):
             if type(each) is not dict or len(each) != 1:
-                raise UpdateError(
+                raise error(
                     f"a stage of a pipeline is an object with one key, not {preview(each)}",
                     code="Location40323" if type(each) is dict else "TypeMismatch",
                 )
             ((name, operand),) = each.items()
             with at(name):
-                if name not in STAGES:
-                    nearest = difflib.get_close_matches(name, STAGES, n=1)
-                    hint = f"did you mean {nearest[0]}?" if nearest else f"expected one of {', '.join(STAGES)}"
-                    raise UpdateError(
-                        f"{name} is no stage of an update; {hint}",
-                        code="InvalidOptions" if name in _ELSEWHERE else "Location40324",
-                    )
-                stages.append(STAGES[name](operand))
-    return stages
+                compiled.append(compilers[name](operand) if name in compilers else other(name, compilers))
+    return compiled
 
 
-def stage(*names: str) -> Callable[[Callable[[Value], Transform]], Callable[[Value], Transform]]:
-    """Declare a function from operand to what it does with a document as a stage, under each of its names."""
+@dataclass(frozen=True, slots=True)
+class _Facet:
+    """Run several pipelines over the same documents, into the fields of one."""
 
-    def declare(function: Callable[[Value], Transform]) -> Callable[[Value], Transform]:
-        STAGES.update(dict.fromkeys(names, function))
-        return function
+    pipelines: Mapping[str, Sequence[Stage]]
 
-    return declare
-
-
-@stage("$set", "$addFields")
-def set_(operand: Value) -> Transform:
-    """Add fields, or replace them, by the values of expressions over the document as it comes."""
-    if type(operand) is not dict:
-        raise QueryError(
-            f"$set needs an object of fields and expressions, not {preview(operand)}", code="Location40272"
-        )
-    computed: dict[Path, Callable[[Document], Value]] = {}
-    _read_fields(operand, (), computed)
-
-    def transform(document: Document) -> Document:
-        changed: Document = document
-        for path, value in [(path, value_for(document)) for path, value_for in computed.items()]:
-            changed = with_value(changed, path, value)
-        return changed
-
-    return transform
+    def __call__(self, documents: Iterable[Document]) -> Iterator[Document]:
+        held = list(few(documents))
+        yield bounded({name: list(few(_run(stages, held))) for name, stages in self.pipelines.items()})
 
 
-def _read_fields(source: Document, above: Path, computed: dict[Path, Callable[[Document], Value]]) -> None:
-    for name, value in source.items():
-        with at(name):
-            if above and "." in name:
-                raise QueryError(f"a name inside a nested document has no dot: {name!r}", code="Location40183")
-            path = (*above, *parse_field_path(name))
-            if type(value) is dict and value and not next(iter(value)).startswith("$"):
-                _read_fields(value, path, computed)
-                continue
-            if type(value) is dict and len(value) > 1:
-                raise QueryError(
-                    f"an operator stands alone in its object, not in {preview(value)}", code="Location40181"
-                )
-            for other in computed:
-                shorter = min(len(other), len(path))
-                if other[:shorter] == path[:shorter]:
-                    raise QueryError(
-                        f"two conflicting paths: {'.'.join(other)!r} and {'.'.join(path)!r}", code="Location40176"
-                    )
-            computed[path] = compile_expression(value)
-
-
-@stage("$unset")
-def unset(operand: Value) -> Transform:
-    """Drop fields: a path, or an array of paths."""
-    paths = operand if type(operand) is list else [operand]
-    if not paths:
-        raise QueryError("$unset names at least one field", code="Location31119")
-    for path in paths:
-        if type(path) is not str:
-            raise QueryError(
-                f"$unset needs a path, or an array of paths, not {preview(path)}",
-                code="Location31120" if type(operand) is list else "Location31002",
-            )
-    if len(set(paths)) < len(paths):
-        raise QueryError(f"$unset names a path twice: {', '.join(paths)}", code="Location31250")
-    return Projection(dict.fromkeys(paths, 0))
-
-
-@stage("$project")
-def project(operand: Value) -> Transform:
-    """Keep, drop and compute fields, as a projection does."""
+@stage("$facet")
+def facet(operand: Value) -> _Facet:
+    """Run several pipelines over the same documents; one document has what each makes of them."""
     if type(operand) is not dict or not operand:
         raise QueryError(
-            f"$project needs an object of at least one field, not {preview(operand)}",
-            code="Location51272" if operand == {} else "Location15969",
+            f"$facet needs an object of at least one name and its pipeline, not {preview(operand)}",
+            code="Location40169",
         )
-    return Projection(operand)
+    pipelines = {}
+    for name, source in operand.items():
+        with at(name):
+            if "." in name:
+                raise QueryError(f"the name of a facet has no dot: {name!r}", code="Location16412")
+            parse_field_path(name)
+            if type(source) is not list:
+                raise QueryError(f"a facet is a pipeline, an array, not {preview(source)}", code="Location40170")
+            for position, each in enumerate(source):
+                with at(position):
+                    if type(each) is not dict:
+                        raise QueryError(f"a stage is an object, not {preview(each)}", code="Location40171")
+                    for banned in _NOT_IN_FACET & each.keys():
+                        raise QueryError(f"{banned} cannot stand inside $facet", code="Location40600")
+            pipelines[name] = _coalesced(_aggregation(source))
+    return _Facet(pipelines)
 
 
-@stage("$replaceWith")
-def replace_with(operand: Value) -> Transform:
-    """Replace the document by the value of an expression, which is a document."""
-    value_for = compile_expression(operand)
-
-    def transform(document: Document) -> Document:
-        value = value_for(document)
-        if type(value) is not dict:
-            raise UpdateError(
-                f"the new root must be a document, and it is {'missing' if value is MISSING else preview(value)}",
-                code="Location40228",
-                pointer=None,
-            )
-        return value
-
-    return transform
+def _coalesced(stages: list[Stage]) -> list[Stage]:
+    """The same stages; a sort that is cut off behind it knows how many documents will be wanted."""
+    done = list(stages)
+    for position, each in enumerate(stages):
+        if isinstance(each, Sorted):
+            skipped = 0
+            for behind in stages[position + 1 :]:
+                if isinstance(behind, Limit):
+                    done[position] = replace(each, limit=skipped + behind.count)
+                if not isinstance(behind, Skip):
+                    break
+                skipped += behind.count
+    return done
 
 
-@stage("$replaceRoot")
-def replace_root(operand: Value) -> Transform:
-    """Replace the document by the value of ``newRoot``, which is a document."""
-    if type(operand) is not dict or list(operand) != ["newRoot"]:
-        raise QueryError(f'$replaceRoot needs {{"newRoot": …}}, not {preview(operand)}', code="Location40229")
-    with at("newRoot"):
-        return replace_with(operand["newRoot"])
+def _led(stages: Sequence[Stage]) -> tuple[Lead, Sequence[Stage]]:
+    """The first stages as one question, and the others."""
+    filters: list[Value] = []
+    lead = Lead()
+    taken = 0
+    for each in stages:
+        window = bool(lead.skip or lead.limit)
+        if isinstance(each, Match) and not (lead.sort.source or window):
+            filters.append(each.filter.source)
+        elif isinstance(each, Sorted) and not (lead.sort.source or window):
+            lead = replace(lead, sort=each.sort)
+        elif isinstance(each, Skip) and (not lead.limit or lead.limit > each.count):
+            lead = replace(lead, skip=lead.skip + each.count, limit=lead.limit - each.count if lead.limit else 0)
+        elif isinstance(each, Limit):
+            lead = replace(lead, limit=min(lead.limit, each.count) if lead.limit else each.count)
+        else:
+            break
+        taken += 1
+    if filters:
+        lead = replace(lead, filter=Filter(filters[0] if len(filters) == 1 else {"$and": filters}))
+    return lead, stages[taken:]

@@ -55,17 +55,22 @@ class Sort:
             QueryError: ``BadValue`` -- two of the fields lead into different arrays of one document.
         """
         documents = list(documents)
+        return [documents[position] for position in self.positions(documents, limit=limit)]
+
+    def positions(self, documents: Sequence[Document], *, limit: int = 0) -> Sequence[int]:
+        """Where the documents of ``__call__`` stand among those that came."""
         if not self.fields:
-            ordered = documents[:: self.natural or 1]
+            ordered = range(len(documents))[:: self.natural or 1]
             return ordered[:limit] if limit else ordered
         if all(is_plain(path) for path, _ in self.fields):
             order = self.order([list(map(column_value(path), documents)) for path, _ in self.fields], limit=limit)
             if order is not None:
-                return [documents[position] for position in order]
-        keyed = [(self._key(document), document) for document in documents]
-        for position, (_, descends) in reversed(list(enumerate(self.fields))):
-            keyed.sort(key=lambda pair: pair[0][position], reverse=descends)
-        return [document for _, document in (keyed[:limit] if limit else keyed)]
+                return order
+        keys = list(map(self._key, documents))
+        order = list(range(len(documents)))
+        for part, (_, descends) in reversed(list(enumerate(self.fields))):
+            order.sort(key=lambda position: keys[position][part], reverse=descends)
+        return order[:limit] if limit else order
 
     def order(self, columns: Sequence[Sequence[Value]], *, limit: int = 0) -> Sequence[int] | None:
         """

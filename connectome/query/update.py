@@ -11,7 +11,6 @@ import difflib
 import operator
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
@@ -19,11 +18,12 @@ from bson import Regex, Timestamp
 
 from connectome.errors import QueryError, UpdateError, at
 from connectome.extjson import MAX_DEPTH, preview
+from connectome.query import clock
 from connectome.query.conditions import element_test, is_operator
 from connectome.query.filter import Filter
 from connectome.query.numbers import Overflow64, combined
 from connectome.query.paths import Path, Test, is_index, parse_path
-from connectome.query.pipeline import compile_stages
+from connectome.query.pipeline import compile_update
 from connectome.query.values import (
     MISSING,
     Document,
@@ -106,7 +106,7 @@ class _Transformation(Protocol):
 def _pipeline(source: list[Value], array_filters: ArrayFilters) -> _Transformation:
     if array_filters:
         raise UpdateError("an update by a pipeline takes no arrayFilters", code="FailedToParse", pointer=None)
-    stages = compile_stages(source)
+    stages = compile_update(source)
 
     def transformed(document: Document, _: Filter | None, *, inserting: bool) -> Document:
         changed = document
@@ -361,7 +361,7 @@ def current_date(operand: Value) -> Change:
     Args:
         operand: ``true`` or ``{"$type": "date"}`` for a date, ``{"$type": "timestamp"}`` for a timestamp.
     """
-    now = datetime.now(UTC)
+    now = clock.now()
     date = now.replace(microsecond=now.microsecond // 1000 * 1000)
     if type(operand) is bool:
         return lambda _, __: date

@@ -14,8 +14,10 @@ from connectome.stores.base import Find as Find
 from connectome.stores.base import Guard as Guard
 from connectome.stores.base import Index as Index
 from connectome.stores.base import Ledger as Ledger
+from connectome.stores.base import Loaded as Loaded
 from connectome.stores.base import Modified as Modified
 from connectome.stores.base import Modify as Modify
+from connectome.stores.base import OnDuplicate as OnDuplicate
 from connectome.stores.base import Reader as Reader
 from connectome.stores.base import Store as Store
 from connectome.stores.base import Watched as Watched

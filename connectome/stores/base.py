@@ -6,13 +6,14 @@ import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NoReturn, Protocol, runtime_checkable
+from typing import Any, Final, Literal, NoReturn, Protocol, runtime_checkable
 
-from bson import ObjectId, Regex
+from bson import Regex
 
 from connectome.errors import InvalidRequest, QueryError, StoreError, TooManyAffected, at
 from connectome.extjson import preview
-from connectome.query import Document, Filter, Projection, Sort, Update, Value
+from connectome.query import Document, Filter, Pipeline, Projection, Sort, Update, Value
+from connectome.query.clock import new_id
 from connectome.query.paths import is_plain, parse_field_path
 from connectome.schemas import Schema
 
@@ -38,12 +39,15 @@ class Modify:
     A change of documents that are there, or, with ``upsert``, of the one that should be.
 
     multi: every document that matches; else the first in natural order.
+    new_id: the ``_id`` of a document that is created, where neither filter nor update fixes one; None for a 24-hex
+        string.
     """
 
     filter: Filter
     update: Update
     upsert: bool = False
     multi: bool = True
+    new_id: Value = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,26 @@ class Deleted:
     examples: Sequence[Example] = ()
 
 
+# What becomes of a new document whose ``_id`` is taken: nothing at all is kept, or not that one, or it in place of the
+# other.
+OnDuplicate = Literal["stop", "skip", "replace"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """
+    What became of documents that were loaded: each is one of these.
+
+    inserted: they are new.
+    skipped: their ``_id`` was taken, by a document that was there or by an earlier one of the load.
+    replaced: they are in the place of such a document.
+    """
+
+    inserted: int
+    skipped: int = 0
+    replaced: int = 0
+
+
 @dataclass(frozen=True)
 class Index:
     """
@@ -163,6 +187,23 @@ class Reader(Protocol):
     def count(self, filter: Filter) -> int:
         """How many documents match."""
 
+    def aggregate(self, pipeline: Pipeline) -> Iterator[Document]:
+        """
+        What the stages of a pipeline make of the documents.
+
+        Raises:
+            QueryError: A stage is not done by this store, or meets a value that it cannot take.
+        """
+
+    @property
+    def version(self) -> str | None:
+        """
+        A name for what can be read now: another one after each write, and never again for anything else, not after
+        a restart and not of another collection.  None where nobody can say.
+
+        What is read afterwards is that, or newer.
+        """
+
 
 class Writer(Protocol):
     """What a write credential yields.  Every call happens as a whole or not at all."""
@@ -192,6 +233,9 @@ class Writer(Protocol):
             SchemaViolation: A document would no longer satisfy the schema.
         """
 
+    def delete_one(self, filter: Filter) -> Deleted:
+        """Remove the first document, in natural order, that matches."""
+
     def delete_many(self, filter: Filter, guard: Guard = NO_GUARD) -> Deleted:
         """
         Remove every document that matches.
@@ -203,6 +247,19 @@ class Writer(Protocol):
 
 class Collection(Reader, Writer, Protocol):
     """The documents of one collection."""
+
+    def load(self, documents: Iterable[Document], *, on_duplicate: OnDuplicate = "stop") -> Loaded:
+        """
+        Keep new documents, however many, as a whole or not at all; nobody waits while they are read.
+
+        Args:
+            documents: They may be made one by one: no more of them is in memory than the store itself keeps there.
+                Whatever is raised while they are made leaves nothing of them.
+
+        Raises:
+            DuplicateKey, SchemaViolation, InvalidRequest: With the pointer from the position of the document on; of
+                a schema's failures the first hundred.
+        """
 
     def set_schema(self, schema: Schema | None, *, satisfied: bool = False) -> None:
         """
@@ -258,7 +315,7 @@ class Barred:
     """A collection whose files are damaged, or cannot be had: it answers nothing but that, and takes nothing."""
 
     size = 0
-    changed = None
+    changed = version = None
 
     def __init__(self, error: StoreError) -> None:
         self._error = error
@@ -266,8 +323,8 @@ class Barred:
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise copy.copy(self._error)
 
-    find = encoded = explain = count = _refuse
-    insert_one = insert_many = update = delete_many = _refuse
+    find = encoded = explain = count = aggregate = _refuse
+    insert_one = insert_many = load = update = delete_one = delete_many = _refuse
     set_schema = indexes = pin = sync = _refuse
 
 
@@ -350,7 +407,7 @@ def identified(document: Document) -> Document:
         InvalidRequest: ``BadValue`` -- an ``_id`` that cannot be one: an array or a regular expression.
     """
     if "_id" not in document:
-        return {"_id": str(ObjectId()), **document}
+        return {"_id": new_id(), **document}
     identity = document["_id"]
     if type(identity) in (list, Regex):
         with at("_id"):

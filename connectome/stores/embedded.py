@@ -13,15 +13,16 @@ import copy
 import gc
 import json
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -42,7 +43,7 @@ from connectome.errors import (
     at,
 )
 from connectome.extjson import preview
-from connectome.query import Document, Filter, Projection, Value
+from connectome.query import Document, Filter, Pipeline, Projection, Value
 from connectome.query.deadline import check
 from connectome.schemas import Schema
 from connectome.stores import files
@@ -55,8 +56,10 @@ from connectome.stores.base import (
     Find,
     Guard,
     Index,
+    Loaded,
     Modified,
     Modify,
+    OnDuplicate,
     identified,
 )
 from connectome.stores.files import Disk, Files
@@ -71,14 +74,17 @@ from connectome.stores.journal import (
     change,
     line,
 )
+from connectome.stores.loading import Staged, require_size
 from connectome.stores.questions import Selection, answer, demanded_identities, select
-from connectome.stores.rows import Rows
+from connectome.stores.rows import SEGMENT, Rows
 
 _log = logging.getLogger(__name__)
 
 # Documents by their numbers in the file.
 Numbered = dict[int, Document]
 
+# Of a key: nothing is pending.
+_PUBLISHED: Final[Any] = object()
 SYNC_SECONDS: Final = 1.0
 _BACKOFF_SECONDS: Final = 30.0
 # So many documents that may refuse a projection are kept, until it is known that all of them take it.
@@ -95,12 +101,14 @@ class _Waiting:
     rows: what there is after it.
     seq, line: the record, as it stands in the journal.
     numbers: by the key of each ``_id`` that it made or removed, the number of its document, or None.
+    whole: a new data file keeps it, and no record.
     """
 
     rows: Rows
     numbers: Mapping[Any, int | None]
     seq: int
     line: bytes
+    whole: bool = False
     done: bool = False
     error: StoreError | None = None
     # Each of those who wait for it holds one, and goes on when it is released.
@@ -117,7 +125,9 @@ class LiveTable(Table):
     Args:
         storage: The files; None where nothing is kept.
         too_long: Whether the journal has grown so long that it should be folded into its data file.
+        too_large: Whether so many bytes would make it so long, or are too many to be in memory twice.
         checkpoint_soon: Has ``checkpoint`` called, by another thread.
+        max_document_bytes: A larger document, as it is stored, is refused.
 
     Raises:
         StoreFailed: The files hold what is no table of documents.
@@ -128,12 +138,16 @@ class LiveTable(Table):
         storage: JournaledStorage | None,
         *,
         too_long: Callable[[JournaledStorage], bool],
+        too_large: Callable[[JournaledStorage, int], bool],
         checkpoint_soon: Callable[[LiveTable], None],
+        max_document_bytes: int = 2**24,
     ) -> None:
+        self.max_document_bytes = max_document_bytes
         tables: Tables = storage.read() if storage else {}
         super().__init__(storage, "_default", cache_size=0)  # type: ignore[arg-type]  # without files there is none
         self._files = storage
         self._too_long = too_long
+        self._too_large = too_large
         self._checkpoint_soon = checkpoint_soon
         self.changed = storage.modified if storage else None
         # Tables that somebody else keeps in the same file stay in it.
@@ -146,6 +160,10 @@ class LiveTable(Table):
         )
         self._last = max(self._numbers.values(), default=0)
         self._seq, self._crc = (storage.state.seq, storage.state.prev) if storage else (0, 0)
+        # A power cut may take back what was published: each opening counts versions of its own.
+        incarnation = secrets.token_hex(6)
+        self._versions = (f"{incarnation}-{each}" for each in count())
+        self.version = next(self._versions)
         self._buffer: list[_Waiting] = []
         # The last of those that are being written just now.
         self._flushed: _Waiting | None = None
@@ -213,7 +231,9 @@ class LiveTable(Table):
 
     def pending_number(self, key: Any) -> int | None:
         """The number of the pending document whose ``_id`` has this key; for whoever is ``writing``."""
-        return self._pending_numbers.get(key, self._numbers.get(key))
+        # What is pending first: between the two looks it may be published, and the other way round it would be missed.
+        number = self._pending_numbers.get(key, _PUBLISHED)
+        return self._numbers.get(key) if number is _PUBLISHED else number
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -235,23 +255,69 @@ class LiveTable(Table):
 
         Args:
             removed: The ``_id`` of each document to remove, by its number.
+
+        Raises:
+            InvalidRequest: ``BSONObjectTooLarge`` -- a document takes more than ``max_document_bytes``.
         """
-        self._seq += 1
         record = b""
-        texts: dict[int, bytes] = {}
+        texts = {number: extjson.encode(document, mode="stored") for number, document in put.items()}
+        for number, text in texts.items():
+            require_size(text, put[number], self.max_document_bytes)
+        self._seq += 1
         if self._files:
-            texts = {number: extjson.encode(document, mode="stored") for number, document in put.items()}
             record = line(self._seq, self._crc, self._files.durable, change(texts.items(), list(removed)))
             self._crc = int(record[:8], 16)
         numbers: dict[Any, int | None] = {index_key(identity): None for identity in removed.values()}
         numbers.update((index_key(document["_id"]), number) for number, document in put.items())
-        rows = self.pending.changed(put, list(removed), texts=texts if extjson.HAS_MSGSPEC else {})
-        waiting = _Waiting(rows, numbers, self._seq, record)
+        rows = self.pending.changed(put, list(removed), texts=texts if self._files and extjson.HAS_MSGSPEC else {})
+        return self._pend(_Waiting(rows, numbers, self._seq, record))
+
+    def _pend(self, waiting: _Waiting) -> _Waiting:
         self.pending = waiting.rows
         with self._publishing:
-            self._pending_numbers.update(numbers)
+            self._pending_numbers.update(waiting.numbers)
         self._buffer.append(waiting)
         return waiting
+
+    def keeps_whole(self, staged: Staged) -> bool:
+        """Whether a new data file is the better way to keep documents: else they are a record in the journal."""
+        return self._files is None or self._too_large(self._files, staged.bytes)
+
+    @contextmanager
+    def rewriting(self) -> Iterator[None]:
+        """``load`` whole and ``keep`` that, while no checkpoint writes another data file."""
+        with self._checkpointing:
+            yield
+
+    def load(self, staged: Staged, replaced: Mapping[int, int], *, whole: bool) -> _Waiting | None:
+        """
+        Put staged documents, and those that replace others, as one change that is pending until it is kept.
+
+        Args:
+            replaced: The number of each document that is replaced → the place of the one that replaces it.
+            whole: A new data file shall keep them, and ``rewriting`` goes on until it has.
+        """
+        if not staged.places and not replaced:
+            return self.latest
+        first = self._last + 1
+        if not whole:
+            put = {number: staged.document(place) for number, place in replaced.items()}
+            return self.change({**put, **self.numbered(map(staged.document, staged.places.values()))})
+        rows = self.pending
+        # Neighbours are in the same segments, which are copied for each chunk.
+        ordered = sorted(replaced.items())
+        for start in range(0, len(ordered), SEGMENT):
+            put = {number: staged.document(place) for number, place in ordered[start : start + SEGMENT]}
+            texts = {number: staged.kept[place] for number, place in ordered[start : start + SEGMENT]}
+            rows = rows.changed(put, texts=texts if extjson.HAS_MSGSPEC else {})
+        fresh = [staged.kept[place] for place in staged.places.values()]
+        self._last += len(fresh)
+        rows = rows.followed_by(first, fresh, as_texts=extjson.HAS_MSGSPEC)
+        # The same dict, which is as large as it has to be.
+        numbers = staged.places
+        for number, key in enumerate(numbers, first):
+            numbers[key] = number
+        return self._pend(_Waiting(rows, numbers, self._seq, b"", whole=True))
 
     def keep(self, waiting: _Waiting | None) -> None:
         """
@@ -262,18 +328,20 @@ class LiveTable(Table):
         """
         if waiting is None:
             return
-        turn = threading.Lock()
-        with self._queueing:
-            leads = not self._led and not waiting.done
-            if leads:
-                self._led = True
-            elif not waiting.done:
-                turn.acquire()
-                waiting.turns.append(turn)
-        # Where somebody else leads: until it is kept, or until it is this thread's turn to lead.
-        with turn:
-            if leads or not waiting.done:
-                self._lead()
+        # Once is enough, but where a change that goes alone stands before this one.
+        while not waiting.done:
+            turn = threading.Lock()
+            with self._queueing:
+                leads = not self._led and not waiting.done
+                if leads:
+                    self._led = True
+                elif not waiting.done:
+                    turn.acquire()
+                    waiting.turns.append(turn)
+            # Where somebody else leads: until it is kept, or until it is this thread's turn to lead.
+            with turn:
+                if leads or not waiting.done:
+                    self._lead()
         if waiting.error:
             raise copy.copy(waiting.error)
         if self._files and self._too_long(self._files) and time.monotonic() >= self._not_before:
@@ -300,11 +368,15 @@ class LiveTable(Table):
     def _flush(self) -> Sequence[_Waiting]:
         """Write everything that waits, with one sync; what is kept, or given up, then."""
         with self._evaluating:
-            batch, self._buffer = self._buffer, []
+            # What a new data file keeps goes alone, after all that was evaluated before it.
+            before = next((place for place, each in enumerate(self._buffer) if each.whole), len(self._buffer))
+            batch, self._buffer = self._buffer[: before or 1], self._buffer[before or 1 :]
             self._flushed = batch[-1]
         try:
-            if self._files:
+            if self._files and before:
                 self._files.commit([each.line for each in batch], batch[-1].seq)
+            elif self._files:
+                self._files.commit_whole(self._content(batch[-1].rows))
         except StoreError as error:
             return self._give_up(batch, error)
         with self._publishing:
@@ -317,6 +389,11 @@ class LiveTable(Table):
                         self._numbers[key] = number
                     if self._pending_numbers.get(key) == number:
                         self._pending_numbers.pop(key, None)
+            if not self._pending_numbers:
+                # A dict from which everything was taken is still as large as it once had to be.
+                self._pending_numbers = {}
+        # After the rows: what is read under a version is what it names, or newer.
+        self.version = next(self._versions)
         self.changed = datetime.now(UTC)
         for each in batch:
             each.done = True
@@ -418,6 +495,10 @@ class EmbeddedCollection:
     def changed(self) -> datetime | None:
         return self._table.changed
 
+    @property
+    def version(self) -> str:
+        return self._table.version
+
     def set_schema(self, schema: Schema | None, *, satisfied: bool = False) -> None:
         with self._table.writing():
             for document in self._table.pending if schema and not satisfied else ():
@@ -475,6 +556,14 @@ class EmbeddedCollection:
     def count(self, filter: Filter) -> int:
         return len(self._found(Find(filter)))
 
+    def aggregate(self, pipeline: Pipeline) -> Iterator[Document]:
+        lead = pipeline.lead
+        find = Find(lead.filter, sort=lead.sort, skip=lead.skip, limit=lead.limit)
+        if pipeline.counted:
+            # No document need be decoded to be counted.
+            return iter(pipeline.counted.of(len(self._found(find))))
+        return pipeline.after_lead(self.find(find))
+
     def insert_one(self, document: Document) -> Value:
         return self._insert([((), document)])[0]
 
@@ -487,6 +576,17 @@ class EmbeddedCollection:
             waiting = self._table.change(self._table.numbered(admitted)) if admitted else self._table.latest
         self._table.keep(waiting)
         return [document["_id"] for document in admitted]
+
+    def load(self, documents: Iterable[Document], *, on_duplicate: OnDuplicate = "stop") -> Loaded:
+        staged = Staged(documents, on_duplicate, self._schema, self._table.max_document_bytes)
+        whole = self._table.keeps_whole(staged)
+        with self._table.rewriting() if whole else nullcontext():
+            with self._table.writing():
+                staged.require(self._schema)
+                replaced, loaded = staged.settle(self._table.pending_number)
+                waiting = self._table.load(staged, replaced, whole=whole)
+            self._table.keep(waiting)
+        return loaded
 
     def _admitted(self, placed: Sequence[tuple[tuple[int, ...], Document]]) -> list[Document]:
         """New documents as they will be kept, each given with its place in the request; or the first refusal."""
@@ -549,15 +649,24 @@ class EmbeddedCollection:
 
     def _upserted(self, modify: Modify) -> Document:
         """What the update makes of the filter; what is refused has no place of its own in the request."""
+        document = modify.update.insert(modify.filter)
+        if modify.new_id is not None and "_id" not in document:
+            document = {"_id": modify.new_id, **document}
         try:
-            return self._admitted([((), modify.update.insert(modify.filter))])[0]
+            return self._admitted([((), document)])[0]
         except (DuplicateKey, InvalidRequest) as error:
             error.pointer = None
             raise
 
+    def delete_one(self, filter: Filter) -> Deleted:
+        return self._delete(filter, NO_GUARD, stop=1)
+
     def delete_many(self, filter: Filter, guard: Guard = NO_GUARD) -> Deleted:
+        return self._delete(filter, guard)
+
+    def _delete(self, filter: Filter, guard: Guard, *, stop: int = 0) -> Deleted:
         with self._table.writing():
-            matched = self._matched(filter)
+            matched = self._matched(filter, stop=stop)
             removed = matched.identities()
             examples = list(islice(matched.each(), MAX_EXAMPLES))
             guard.check(len(removed))
@@ -680,6 +789,8 @@ class EmbeddedStore:
         checkpoint_writes, checkpoint_bytes: A journal of more records than this, or of more bytes than this and than
             its data file, is folded into the file.
         cache_bytes: How much memory the columns, indexes and encoded documents of one collection may take.
+        max_document_bytes: A larger document, as JSON, is refused.
+        load_bytes: What is loaded and is longer than this is kept by a new data file, without a record in memory.
         disk: The file system.
 
     Raises:
@@ -698,13 +809,17 @@ class EmbeddedStore:
         checkpoint_writes: int = 100_000,
         checkpoint_bytes: int = 2**20,
         cache_bytes: int = 2**28,
+        max_document_bytes: int = 2**24,
+        load_bytes: int = 2**24,
         disk: Files | None = None,
     ) -> None:
+        self._load_bytes = load_bytes
         self._directory = directory
         self._durability = durability
         self._checkpoint_writes = checkpoint_writes
         self._checkpoint_bytes = checkpoint_bytes
         self._cache_bytes = cache_bytes
+        self._max_document_bytes = max_document_bytes
         self._disk = disk or Disk()
         self._tables: dict[str, LiveTable] = {}
         with files.disk_errors(f"making the data directory {directory}"):
@@ -741,7 +856,13 @@ class EmbeddedStore:
             with _collector_at_rest():
                 storage = JournaledStorage(self._files_of(name), new=new, durability=self._durability)
         with _collector_at_rest():
-            table = LiveTable(storage, too_long=self._is_too_long, checkpoint_soon=self._checkpoint_soon)
+            table = LiveTable(
+                storage,
+                too_long=self._is_too_long,
+                too_large=self._is_too_large,
+                checkpoint_soon=self._checkpoint_soon,
+                max_document_bytes=self._max_document_bytes,
+            )
         self._tables[name] = table
         return EmbeddedCollection(table, schema, cache_bytes=self._cache_bytes)
 
@@ -749,6 +870,9 @@ class EmbeddedStore:
         return storage.records >= self._checkpoint_writes or storage.journal_bytes > max(
             self._checkpoint_bytes, storage.file_bytes
         )
+
+    def _is_too_large(self, storage: JournaledStorage, size: int) -> bool:
+        return size > min(max(self._checkpoint_bytes, storage.file_bytes), self._load_bytes)
 
     def _checkpoint_soon(self, table: LiveTable) -> None:
         def checkpoint() -> None:

@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -150,9 +150,15 @@ class NotYetOnDisk(OSError):
     """A file has its new name, and the directory could not be synced: after a power cut it may have the old one."""
 
 
-def replace(files: Files, path: Path, content: bytes, *, modified_ns: int | None = None) -> None:
+def replace(files: Files, path: Path, content: bytes | Iterable[bytes], *, modified_ns: int | None = None) -> int:
     """
     Put a file in place of another, so that whoever opens the name finds one of the two, whole, at every moment.
+
+    Args:
+        content: All of it, or its pieces in order.
+
+    Returns:
+        How many bytes it has.
 
     Without a sync before the rename a power cut may leave a name with nothing behind it; without one of the directory
     after it, the old file.
@@ -162,10 +168,13 @@ def replace(files: Files, path: Path, content: bytes, *, modified_ns: int | None
         OSError: The old one is.
     """
     temporary = path.with_name(path.name + ".tmp")
+    size = 0
     try:
         file = files.create(temporary)
         try:
-            file.write(content)
+            for piece in [content] if isinstance(content, bytes) else content:
+                file.write(piece)
+                size += len(piece)
             if modified_ns is not None:
                 files.set_modified_ns(temporary, modified_ns)
             file.sync()
@@ -180,6 +189,7 @@ def replace(files: Files, path: Path, content: bytes, *, modified_ns: int | None
         files.sync_directory(path.parent)
     except OSError as error:
         raise NotYetOnDisk(error.errno, error.strerror) from error
+    return size
 
 
 def remove(files: Files, path: Path) -> None:

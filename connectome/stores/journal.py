@@ -25,7 +25,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ from zlib import crc32
 from tinydb import Storage
 
 from connectome import extjson
-from connectome.errors import CollectionDamaged, NoSpace, StoreError, StoreFailed
+from connectome.errors import CollectionDamaged, NoSpace, OutcomeUnknown, StoreError, StoreFailed
 from connectome.stores import files
 from connectome.stores.files import File, Files, disk_errors
 
@@ -57,6 +57,8 @@ _START: Final = re.compile(rb"([0-9a-f]{8}) ([0-9a-f]{8}) (\d{1,19}) (\d{1,19}) 
 # A block of zeros that a file system may leave where it had made room and not yet written.
 _ZEROS: Final = b"\0" * 16
 _BLOCK: Final = 512
+# So much of a data file is in memory beside the documents while it is written.
+_PIECE_BYTES: Final = 2**20
 _MTIME_STEP_NS: Final = 2_000_000_000
 
 
@@ -150,11 +152,24 @@ class Content:
     documents: Rows
     others: Tables
 
-    def encoded(self, meta: Mapping[str, Any]) -> bytes:
-        """The data file: the tables as TinyDB has them, then the meta with their checksum."""
-        others = b"".join(b",%s:%s" % (_text(name), _text(table)) for name, table in self.others.items())
-        content = b'{"_default":{%s}%s' % (_members(self.documents), others)
-        return content + _META_MARK + _text({"1": {**meta, "sha256": sha256(content).hexdigest()}}) + b"}"
+    def pieces(self, meta: Mapping[str, Any]) -> Iterator[bytes]:
+        """The data file, in pieces: the tables as TinyDB has them, then the meta with their checksum."""
+        checksum = sha256()
+        piece = bytearray(b'{"_default":{')
+        between = b""
+        for row in self.documents:
+            piece += b'%s"%d":%s' % (between, *row)
+            between = b","
+            if len(piece) >= _PIECE_BYTES:
+                checksum.update(piece)
+                yield bytes(piece)
+                piece.clear()
+        piece += b"}"
+        for name, table in self.others.items():
+            piece += b",%s:%s" % (_text(name), _text(table))
+        checksum.update(piece)
+        piece += _META_MARK + _text({"1": {**meta, "sha256": checksum.hexdigest()}}) + b"}"
+        yield bytes(piece)
 
 
 def _text(value: Any) -> bytes:
@@ -480,12 +495,8 @@ class JournaledStorage(Storage):
             NoSpace: The disk is full: the journal is as it was.
             StoreFailed: Whether they were kept is not known; nothing more is written until the files are opened again.
         """
-        self.require_working()
-        if self._postponed:
-            self._start_afresh(self._postponed())
-            self._postponed = None
-        if self._journal is None:
-            raise StoreFailed("the collection is closed")
+        self._require_open()
+        assert self._journal is not None
         content = b"".join(lines)
         try:
             self._journal.write(content)
@@ -498,6 +509,35 @@ class JournaledStorage(Storage):
         self.state.seq, self.state.prev = seq, int(lines[-1][:8], 16)
         if self._durability == "full":
             self.durable = seq
+
+    def _require_open(self) -> None:
+        """Refuse a write that nothing could be built on; begin to write where there was no room for it at the start."""
+        self.require_working()
+        if self._postponed:
+            self._start_afresh(self._postponed())
+            self._postponed = None
+        if self._journal is None:
+            raise StoreFailed("the collection is closed")
+
+    def commit_whole(self, content: Content) -> None:
+        """
+        Keep a state of everything, by a new data file: when this returns, it survives a power cut.
+
+        What was committed before it is part of it.  While the new file does not have its name, the old file and all
+        journals say what was before; nobody commits meanwhile.
+
+        Raises:
+            NoSpace, StoreFailed: Nothing was kept: the old file and all journals go on.
+            OutcomeUnknown: The new file has its name, and after a power cut it may not; nothing more is written until
+                the files are opened again.
+        """
+        self._require_open()
+        meta = self.start_journal()
+        try:
+            self.checkpoint(meta, content)
+        except OutcomeUnknown as error:
+            self._failed = error.detail
+            raise
 
     def _take_back(self, error: OSError) -> None:
         """Cut off what a failed write left; where that fails too, nothing more may be written behind it."""
@@ -592,11 +632,11 @@ class JournaledStorage(Storage):
         """
         # In whole steps of two seconds, which every file system can keep.
         saved_ns = time.time_ns() // _MTIME_STEP_NS * _MTIME_STEP_NS
-        encoded = content.encoded({**meta, "saved_ns": saved_ns})
+        pieces = content.pieces({**meta, "saved_ns": saved_ns})
         with disk_errors(f"writing {self._own.path.name}"):
-            files.replace(self._disk, self._own.path, encoded, modified_ns=saved_ns)
+            file_bytes = files.replace(self._disk, self._own.path, pieces, modified_ns=saved_ns)
         self.state.generation = meta["generation"]
-        self.file_bytes = len(encoded)
+        self.file_bytes = file_bytes
         self._remove_before(meta["generation"])
 
     def _remove_before(self, generation: int) -> None:

@@ -83,14 +83,15 @@ class Selection:
 
     def texts(self, cut: Callable[[bytes], bytes] | None = None) -> Iterator[bytes]:
         """The documents as relaxed JSON, one by one; ``cut`` as ``rows.answers`` has it."""
-        if self.order is None:
-            for segment, positions in self._in_slices():
-                yield from answers(segment.texts_at(positions), cut)
-            return
-        # What is stored is there already, and need not be made for each.
-        stored = self._each(Segment.texts_at)
-        for start in range(0, len(stored), _SLICE):
-            yield from answers(stored[start : start + _SLICE], cut)
+        if self.order is not None:
+            # What is stored is there already, and need not be made for each.
+            stored = self._each(Segment.texts_at)
+            slices = (stored[start : start + _SLICE] for start in range(0, len(stored), _SLICE))
+            return (text for texts in slices for text in answers(texts, cut))
+        if len(self.parts) == 1 and len(self.parts[0][1]) == 1:  # as it is by _id, where a generator is felt
+            segment, positions = self.parts[0]
+            return iter(answers(segment.texts_at(positions), cut))
+        return (text for segment, positions in self._in_slices() for text in answers(segment.texts_at(positions), cut))
 
     def _in_slices(self) -> Iterator[Part]:
         """The documents in their order, some at a time."""

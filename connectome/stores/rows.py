@@ -435,6 +435,29 @@ class Rows:
         )
         return Rows(segments, like=self, longer=len(added)) if begin_alike else Rows(segments)
 
+    def followed_by(self, first: int, forms: list[Any], *, as_texts: bool) -> Rows:
+        """
+        The rows, and new ones behind them.
+
+        Args:
+            first: The number of the first new one, beyond all others; the next ones follow.
+            forms: The texts of the documents, as they are stored, or the documents themselves.
+        """
+        segments = list(self.segments)
+        added = [
+            Segment(
+                array("q", range(first + start, first + start + len(chunk))),
+                None if as_texts else chunk,
+                chunk if as_texts else None,
+                as_texts=as_texts,
+            )
+            for start in range(0, len(forms), SEGMENT)
+            for chunk in [forms[start : start + SEGMENT]]
+        ]
+        if added:
+            _append(segments, added)
+        return Rows(segments)
+
 
 def _tidy(segments: Sequence[Segment]) -> list[Segment]:
     """Segments without empty ones, and with small neighbours made one."""

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Response, request
 
 from connectome.config import Settings
-from connectome.service import Service
-from connectome.stores import open_store
-from connectome.web import admin, console, docs, problems, status
+from connectome.service import Service, opened
+from connectome.web import admin, atlas, console, docs, logs, problems, status
 from connectome.web.activity import Activity
 from connectome.web.api import OPERATIONS, Api
+from connectome.web.atlas import Atlas
+from connectome.web.compression import Compressed
 from connectome.web.cors import CrossOrigin
 from connectome.web.exchange import NEVER_KEPT, Answer
 from connectome.web.express import ExpressLane
 from connectome.web.flight import InFlight
+from connectome.web.limits import FailedCredentials
+from connectome.web.proxies import Forwarded
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -48,11 +51,12 @@ def create_app(settings: Settings, service: Service | None = None) -> Flask:
         StoreLocked, StoreFailed: The data directory cannot be had.
     """
     if service is None:
-        service = Service(open_store(settings.data, **settings.embedded))
+        service = opened(settings)
         atexit.register(service.close)
 
     # A hundred levels of a document under a schema of many parts, which Python's thousand frames do not hold.
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
+    logs.install(settings, service)
     app = _assembled(settings, service)
     # The documents that are loaded are no garbage: the collector need not look through them again and again.
     gc.freeze()
@@ -73,11 +77,12 @@ def _assembled(settings: Settings, service: Service) -> Flask:
     for blueprint in (admin.blueprint, status.blueprint, docs.blueprint):
         app.register_blueprint(blueprint)
     app.register_error_handler(Exception, lambda error: problems.of(error, request.method))
-    console.register(app)
+    if settings.has_console:
+        console.register(app)
     app.after_request(_never_kept)
     status.count_requests(app, activity)
 
-    api = Api(service, activity, max_body_bytes=settings.max_body_bytes, max_time_seconds=settings.max_time_seconds)
+    api = Api(service, activity, settings)
     for each in OPERATIONS.values():
         app.add_url_rule(
             f"/collection/{each.name}/<credential>/<collection>",
@@ -86,20 +91,47 @@ def _assembled(settings: Settings, service: Service) -> Flask:
             methods=each.methods,
             provide_automatic_options=False,
         )
+    data_api = Atlas(service, activity, settings, api.rate)
+    app.add_url_rule(
+        atlas.ROUTE, "atlas", partial(_action, data_api), methods=atlas.ROUTED_METHODS, provide_automatic_options=False
+    )
+    if settings.logs_requests:
+        app.after_request(_routed)
     app.extensions["connectome.in_flight"] = in_flight = InFlight(ExpressLane(app.wsgi_app, api))
-    app.wsgi_app = _layered(in_flight, settings)  # type: ignore[assignment,method-assign]
+    layered = _layered(in_flight, settings, service)
+    app.wsgi_app = layered  # type: ignore[assignment,method-assign]  # as Flask's manual has it
     return app
 
 
-def _layered(application: WSGIApplication, settings: Settings) -> WSGIApplication:
+def _layered(application: WSGIApplication, settings: Settings, service: Service) -> WSGIApplication:
     """What stands around the application; what is off is not there."""
+    if rate := settings.failure_rate:
+        spares_loopback = settings.origin("failure_limit") == "default"
+        application = FailedCredentials(application, rate, spares_loopback=spares_loopback)
+    if settings.compress_bytes:
+        application = Compressed(application, settings.compress_bytes)
     if origins := settings.origins_allowed:
         application = CrossOrigin(application, origins)
+    if settings.logs_requests:
+        application = logs.AccessLog(application, service, logged=settings.access_log)
+    if settings.trusted_proxy:
+        application = Forwarded(application, settings.proxies)
     return application
 
 
 def _operation(api: Api, name: str, credential: str, collection: str) -> Answer:
     return api(request.environ, name, credential, collection)
+
+
+def _action(data_api: Atlas, app: str, version: str, action: str) -> Answer:
+    # The application is as it was in the URL of the service: there is one here.
+    return data_api(request.environ, version, action)
+
+
+def _routed(response: Response) -> Response:
+    if request.url_rule:
+        request.environ[logs.ROUTE] = request.url_rule.rule
+    return response
 
 
 def _never_kept(response: Response) -> Response:

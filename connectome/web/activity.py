@@ -7,13 +7,14 @@ Counts and latencies are kept by the minute for an hour; the last requests and t
 from __future__ import annotations
 
 import threading
-import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final
+
+from connectome.query import clock
 
 MINUTES: Final = 60
 MAX_RECENT: Final = 200
@@ -106,7 +107,7 @@ class Activity:
         clock: Seconds since 1970.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = clock.seconds) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         # minute since 1970 → (collection, operation) → tally

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar, get_args
 
 import flask
 from flask import Blueprint, Response, current_app
 
 from connectome import extjson, formats
-from connectome.errors import Unauthorized
+from connectome.errors import ConnectomeError, InvalidRequest, NotFound, Unauthorized
 from connectome.schemas import Schema
 from connectome.service import MAX_GRACE_SECONDS, ROLES, Service, same_secret
-from connectome.web import bodies
+from connectome.snapshots import Snapshots
+from connectome.stores import Find, OnDuplicate
+from connectome.web import bodies, console
 from connectome.web.contract import FLAG, NUMBER, TEXT, Body, Parameter, Success, contract, elements, members
-from connectome.web.exchange import NO_LIMIT, Answer, Request
+from connectome.web.exchange import NO_LIMIT, PIECE_BYTES, Answer, Request
+
+_Name = TypeVar("_Name", bound=str)
 
 blueprint: Final = Blueprint("admin", __name__, url_prefix="/-/admin")
 
@@ -77,7 +82,7 @@ _CREDENTIAL: Final = members(
     lastUsed=_NULLABLE,
 )
 _INDEX: Final = members(path=TEXT, pinned={"type": "boolean"}, uses=NUMBER, bytes=NUMBER)
-_DOCUMENTS: Final = Body({"type": "array", "items": {"type": "object"}}, (bodies.JSON, bodies.NDJSON, bodies.CSV))
+_SNAPSHOT: Final = members(name=TEXT, taken=_WHEN, size=NUMBER)
 _ARCHIVE: Final = "application/zip"
 
 _administered: Final = partial(contract, opened_by="administrator")
@@ -211,18 +216,88 @@ def empty(collection: str) -> Answer:
     return _answer({"deletedCount": _service().empty(collection)})
 
 
+# How documents travel as each format.
+_MIMETYPES: Final[dict[formats.Format, str]] = {
+    "json": bodies.JSON,
+    "ndjson": bodies.NDJSON,
+    "csv": bodies.CSV,
+    "tsv": "text/tab-separated-values",
+    "ejson": bodies.CANONICAL,
+}
+
+
 @blueprint.post("/collections/<collection>/import")
 @_administered(
-    Success("How many documents there were", members(insertedCount=NUMBER), 201), body=_DOCUMENTS, problems=(409, 422)
+    Success(
+        "What became of the documents",
+        members(insertedCount=NUMBER, skippedCount=NUMBER, replacedCount=NUMBER),
+        201,
+    ),
+    body=Body({"type": "array", "items": {"type": "object"}}, tuple(_MIMETYPES.values())),
+    parameters=[
+        Parameter(
+            "on_duplicate",
+            {"enum": list(get_args(OnDuplicate)), "default": "stop"},
+            "What becomes of a document whose `_id` is taken.",
+        )
+    ],
+    problems=(409, 422),
 )
 def import_documents(collection: str) -> Answer:
-    """Add the documents of a JSON array, NDJSON or CSV: all of them, or none; the size of the body is not limited."""
+    """
+    Add the documents of a file: all of them, or none; the size of the body is not limited.
+
+    They are read as they come.  ``?on_duplicate=skip`` or ``replace`` says what becomes of an ``_id`` that is taken.
+    """
     _service().describe(collection)
-    of_type: dict[str, formats.Format] = {bodies.NDJSON: "ndjson", bodies.CSV: "csv"}
-    format = of_type.get(flask.request.mimetype, "json")
-    content = _request(unlimited=True).body(ends_itself=format == "json")
-    documents = list(formats.read_documents(content, format))
-    return _answer({"insertedCount": _service().import_documents(collection, documents)}, 201)
+    on_duplicate = _chosen("on_duplicate", get_args(OnDuplicate), "stop")
+    mimetype = flask.request.mimetype
+    format: formats.Format = next((each for each, its in _MIMETYPES.items() if its == mimetype), "json")
+    upload = _request(unlimited=True).upload(ends_itself=format in ("json", "ejson"))
+    try:
+        documents = formats.read_documents(upload, format)
+        loaded = _service().import_documents(collection, documents, on_duplicate=on_duplicate)
+    except ConnectomeError:
+        # Whoever still sends would not see an answer.
+        while upload.read(PIECE_BYTES):
+            pass
+        raise
+    counts = {"insertedCount": loaded.inserted, "skippedCount": loaded.skipped, "replacedCount": loaded.replaced}
+    return _answer(counts, 201)
+
+
+@blueprint.get("/collections/<collection>/export")
+@_administered(
+    Success("The documents", elements({"type": "object"}), forms=tuple(_MIMETYPES.values())),
+    parameters=[Parameter("format", {"enum": list(formats.FORMATS), "default": "ndjson"}, "What they are written as.")],
+    problems=(400,),
+)
+def export(collection: str) -> Response:
+    """All documents of a collection as a file: NDJSON, or what ``?format`` says."""
+    format = _chosen("format", formats.FORMATS, "ndjson")
+    pieces = formats.write_documents(_service().collection(collection), Find(), format)
+    return Response(_gathered(pieces), mimetype=_MIMETYPES[format])
+
+
+def _chosen(name: str, among: Sequence[_Name], otherwise: _Name) -> _Name:
+    """What an argument of the URL says."""
+    given = flask.request.args.get(name, otherwise)
+    for each in among:
+        if given == each:
+            return each
+    raise InvalidRequest(f"{name} is one of {', '.join(among)}, not {given!r}", pointer=None)
+
+
+def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces that are worth a call of the server."""
+    gathered = bytearray()
+    for piece in pieces:
+        gathered += piece
+        if len(gathered) >= PIECE_BYTES:
+            yield bytes(gathered)
+            gathered.clear()
+    if gathered:  # to HTTP a piece of no bytes would be the end
+        yield bytes(gathered)
 
 
 @blueprint.get("/backup")
@@ -246,3 +321,46 @@ def backup() -> Response:
 def restore() -> Answer:
     """Make the collections of a backup anew: all of them, or none."""
     return _answer({"restored": _service().restore(_request(unlimited=True).body())}, 201)
+
+
+def _snapshots() -> Snapshots:
+    return Snapshots(_service(), current_app.extensions["connectome.settings"])
+
+
+@blueprint.get("/snapshots")
+@_administered(Success("Every snapshot", elements(_SNAPSHOT)))
+def snapshots() -> Answer:
+    """List the snapshots, the oldest first."""
+    return _answer([asdict(each) for each in _snapshots().all()])
+
+
+@blueprint.route("/snapshots/<name>", methods=["POST", "PUT"])
+@_administered(Success("The snapshot", _SNAPSHOT, 201), problems=(400, 409))
+def take_snapshot(name: str) -> Answer:
+    """Take a snapshot of all collections; PUT takes it in place of the one that has the name."""
+    return _answer(asdict(_snapshots().take(name, again=flask.request.method == "PUT")), 201)
+
+
+@blueprint.delete("/snapshots/<name>")
+@_administered(Success("It is gone", status=204), problems=(400,))
+def remove_snapshot(name: str) -> Response:
+    """Remove a snapshot."""
+    _snapshots().remove(name)
+    return Response(status=204)
+
+
+@blueprint.post("/snapshots/<name>/restore")
+@_administered(Success("The ids of the collections", members(restored=elements(TEXT))), problems=(400, 409))
+def restore_snapshot(name: str) -> Answer:
+    """Have the collections of a snapshot hold what they held; the snapshot ``undo`` keeps what they hold now."""
+    return _answer({"restored": _snapshots().restore(name)})
+
+
+@blueprint.post("/login")
+@_administered(Success("The link", members(url=TEXT), 201), problems=(404,))
+def login() -> Answer:
+    """A link that signs in to the console once, within fifteen minutes."""
+    path = console.login_path(current_app)
+    if path is None:
+        raise NotFound("the console of this server is off")
+    return _answer({"url": console.site.base_url() + path}, 201)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
+from connectome.config import Settings
 from connectome.errors import InvalidRequest, NoMatch, QueryError, UpdateError, at
 from connectome.query import Filter, Projection, Sort, Update, compile_array_filters
 from connectome.query.deadline import deadline
@@ -25,6 +26,9 @@ from connectome.web.activity import Activity
 from connectome.web.contract import NUMBER, TEXT, Success, elements, members
 from connectome.web.envelopes import BOOLEAN, COUNT, OBJECT, OBJECT_OR_ARRAY, Shape, array, envelope
 from connectome.web.exchange import Answer, Request
+from connectome.web.limits import RequestRate
+from connectome.web.sizes import Sizes
+from connectome.web.validators import entity_tag, is_known
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -58,16 +62,25 @@ class Operation:
         """The methods that HTTP has for it, by name."""
         return sorted({self.method, "OPTIONS"} | ({"HEAD"} if self.method == "GET" else set()))
 
-    def received(self, request: Request) -> Any:
+    def received(self, request: Request) -> bytes:
         """
-        The decoded body of a request.
+        The body of a request, where this operation has one.
 
         Raises:
-            InvalidRequest, InvalidJSON, BodyTooLarge: It is not what this operation takes.
+            BodyTooLarge: It is larger than the server reads.
+        """
+        return b"" if self.body is None else request.body()
+
+    def decoded(self, content: bytes) -> Any:
+        """
+        What the body of a request says.
+
+        Raises:
+            InvalidRequest, InvalidJSON: It is not what this operation takes.
         """
         if self.body is None:
             return None
-        body = bodies.received(request)
+        body = bodies.decoded(content)
         if not self.fits(body):
             bodies.require(self.body, body)
         return body
@@ -125,31 +138,55 @@ class Api:
 
     Args:
         activity: what is told of every answer.
-        max_time_seconds: How long an operation may match, sort and compute.
+        settings: The limits are read of them.
+
+    rate: how often a credential may ask, by whatever route; None where that is not bounded.
     """
 
-    def __init__(self, service: Service, activity: Activity, *, max_body_bytes: int, max_time_seconds: float) -> None:
+    def __init__(
+        self,
+        service: Service,
+        activity: Activity,
+        settings: Settings,
+    ) -> None:
         self._service = service
         self._activity = activity
-        self._max_body_bytes = max_body_bytes
-        self._max_time_seconds = max_time_seconds
+        self._max_time_seconds = settings.max_time_seconds
+        self._bounds = settings.max_body_bytes, settings.max_result_documents, settings.max_result_bytes
+        self._sizes = Sizes(settings.max_query_terms, settings.max_in_values)
+        self.rate = RequestRate(settings.request_rate) if settings.request_rate else None
 
     def __call__(self, environ: WSGIEnvironment, operation: str, credential: str, collection: str) -> Answer:
         """The answer to a request for these parts of its path; whatever goes wrong is one too."""
         started = time.perf_counter()
-        request = Request(environ, self._max_body_bytes)
+        request = Request(environ, *self._bounds)
         body = None
+        standing: tuple[tuple[str, str], ...] = ()
         try:
             declared = _declared(operation, request.method)
             if request.method == "OPTIONS":
                 answer = Answer(b"", "text/html; charset=utf-8", headers=(("Allow", ", ".join(declared.methods)),))
             else:
-                side = self._side(declared, request, credential, collection)
-                body = declared.received(request)
-                with deadline(self._max_time_seconds):
-                    answer = declared.function(side, body, request)
+                if credential == "-":
+                    credential = request.bearer("the path holds '-' in place of the credential")
+                side = self._side(declared, credential, collection)
+                if self.rate:
+                    standing = self.rate.take((collection, credential))
+                content = declared.received(request)
+                tag = entity_tag(side, request, content) if declared.role == "read" else None
+                if tag is not None and is_known(request, tag):
+                    answer = Answer(b"", "", 304, (("ETag", tag),))
+                else:
+                    body = declared.decoded(content)
+                    self._sizes.check(operation, body, len(content))
+                    with deadline(self._max_time_seconds):
+                        answer = declared.function(side, body, request)
+                    if tag is not None:
+                        answer = answer.saying(("ETag", tag))
         except Exception as error:
             answer = problems.of(error, request.method)
+        if standing:
+            answer = answer.saying(*standing)
         # A name that nothing has is a stranger's, perhaps a credential in the wrong place.
         self._activity.record(
             operation if operation in OPERATIONS else "",
@@ -160,9 +197,7 @@ class Api:
         )
         return answer
 
-    def _side(self, declared: Operation, request: Request, credential: str, collection: str) -> Reader | Writer:
-        if credential == "-":
-            credential = request.bearer("the path holds '-' in place of the credential")
+    def _side(self, declared: Operation, credential: str, collection: str) -> Any:
         opened = self._service.reader if declared.role == "read" else self._service.writer
         return opened(credential, collection)
 

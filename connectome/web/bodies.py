@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from connectome import extjson, formats
-from connectome.errors import InvalidRequest
+from connectome.errors import InvalidRequest, ResultTooLarge
 from connectome.schemas import Schema
 from connectome.stores import Find, Reader
-from connectome.web.exchange import PIECE_BYTES, WHOLE_BYTES, Answer, Pieces, Request, Stream
+from connectome.web.exchange import NO_LIMIT, PIECE_BYTES, WHOLE_BYTES, Answer, Pieces, Request, Stream
+
+_T = TypeVar("_T")
 
 JSON: Final = "application/json"
 CANONICAL: Final = "application/ejson"
@@ -24,11 +27,20 @@ def received(request: Request, *, extended: bool = True) -> Any:
     The body of a request, decoded; not ``extended`` where it holds a JSON Schema.
 
     Raises:
-        InvalidRequest: It is empty.
-        InvalidJSON: It is not strict JSON.
+        InvalidRequest, InvalidJSON: As ``decoded`` has it.
         BodyTooLarge: It is larger than the server reads.
     """
-    content = request.body()
+    return decoded(request.body(), extended=extended)
+
+
+def decoded(content: bytes, *, extended: bool = True) -> Any:
+    """
+    The value of a body.
+
+    Raises:
+        InvalidRequest: It is empty.
+        InvalidJSON: It is not strict JSON.
+    """
     if not content:
         raise InvalidRequest("a JSON body was expected, and none came")
     return extjson.loads(content, extended=extended)
@@ -53,29 +65,66 @@ def answer(request: Request, value: Any, status: int = 200) -> Answer:
 
 
 def documents(request: Request, collection: Reader, find: Find) -> Answer:
-    """Documents as a JSON array, or in the form that the client asks for: canonical, NDJSON or CSV."""
+    """
+    Documents as a JSON array, or in the form that the client asks for: canonical, NDJSON or CSV.
+
+    Raises:
+        ResultTooLarge: They are more, or larger, than the owner of the server wants.
+    """
+    if most := request.max_result_documents:
+        find = replace(find, limit=min(find.limit or NO_LIMIT, most + 1))
     form = request.preferred(JSON, CANONICAL, NDJSON, CSV)
+    texts: Iterator[bytes]
     if form == CSV:
-        lines = (line.encode() for line in formats.write_csv(collection.find(find)))
-        return Answer(_joined(lines, b"", b"", b""), f"{CSV}; charset=utf-8")
+        found = collection.find(find)
+        lines = formats.write_csv(at_most(found, most) if most else found)
+        return Answer(joined(request, (line.encode() for line in lines)), f"{CSV}; charset=utf-8")
     if form == CANONICAL:
         texts = (extjson.encode(document, mode="canonical") for document in collection.find(find))
     else:
         texts = collection.encoded(find)
+    if most:
+        texts = at_most(texts, most)
     if form == NDJSON:
-        return Answer(_joined((text + b"\n" for text in texts), b"", b"", b""), form)
-    return Answer(_joined(texts, b"[", b",", b"]\n"), form)
+        return Answer(joined(request, (text + b"\n" for text in texts)), form)
+    return Answer(joined(request, texts, b"[", b",", b"]\n"), form)
 
 
-def _joined(texts: Iterator[bytes], before: bytes, between: bytes, after: bytes) -> bytes | Pieces | Stream:
-    """What is not large as a whole; the rest of what is large is made as it is sent."""
+def joined(
+    request: Request, texts: Iterator[bytes], before: bytes = b"", between: bytes = b"", after: bytes = b""
+) -> bytes | Pieces | Stream:
+    """
+    What is not large as a whole; the rest of what is large is made as it is sent, unless it must be weighed.
+
+    Raises:
+        ResultTooLarge: It is larger than the owner of the server wants.
+    """
     first: list[bytes] = []
     size = 0
-    while size < WHOLE_BYTES:
+    while size < WHOLE_BYTES or request.max_result_bytes or request.max_result_documents:
         more = list(islice(texts, _AT_A_TIME))
         first += more
         size += sum(map(len, more))
+        if request.max_result_bytes and size > request.max_result_bytes:
+            raise ResultTooLarge(
+                f"the server sends answers of up to {request.max_result_bytes} bytes, and this is larger"
+            )
         if len(more) < _AT_A_TIME:
             pieces = Pieces(first, before=before, between=between, after=after)
             return pieces.whole() if len(pieces) <= PIECE_BYTES else pieces
     return Stream(chain(first, texts), before=before, between=between, after=after)
+
+
+def at_most(found: Iterator[_T], most: int) -> Iterator[_T]:
+    """
+    What was found, while it is no more than this.
+
+    Raises:
+        ResultTooLarge: It is more.
+    """
+    for count, each in enumerate(found):
+        if count == most:
+            raise ResultTooLarge(
+                f"the server answers up to {most} documents at a time, and there are more: set a limit"
+            )
+        yield each

@@ -27,6 +27,7 @@ class Shape:
 
 OBJECT: Final = Shape({"type": "object"}, lambda value: type(value) is dict)
 OBJECT_OR_ARRAY: Final = Shape({"type": ["object", "array"]}, lambda value: type(value) in (dict, list))
+STRING: Final = Shape({"type": "string"}, lambda value: type(value) is str)
 BOOLEAN: Final = Shape({"type": "boolean"}, lambda value: type(value) is bool)
 # To JSON Schema 2.0 is an integer, and so is an Int64; true is none.
 COUNT: Final = Shape(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import werkzeug
 from werkzeug.datastructures import Authorization, MIMEAccept
@@ -40,10 +41,13 @@ class Request:
     What can be known of a request beside its path.
 
     max_body_bytes: a larger body is not read.
+    max_result_documents, max_result_bytes: a larger answer is refused; 0 where there is no such bound.
     """
 
     environ: WSGIEnvironment
     max_body_bytes: int
+    max_result_documents: int = 0
+    max_result_bytes: int = 0
 
     @property
     def method(self) -> str:
@@ -84,9 +88,9 @@ class Request:
             raise Unauthorized(f"{why}, and no 'Authorization: Bearer …' came")
         return given.token
 
-    def body(self, *, ends_itself: bool = True) -> bytes:
+    def announced(self, *, ends_itself: bool = True) -> int | None:
         """
-        The body as it came; empty where there is none.
+        How many bytes the body has, 0 where there is none; None where it comes in chunks, and its end will tell.
 
         Args:
             ends_itself: The beginning of such a body is none itself, as of JSON.  NDJSON and CSV may be cut off at
@@ -96,7 +100,6 @@ class Request:
             BodyTooLarge: It is larger than the server reads.
             UnsupportedMediaType: It is compressed.
             LengthRequired: It does not end itself, and its length was not announced.
-            ClientDisconnected: Less came than was announced.
         """
         if encoding := self.environ.get("HTTP_CONTENT_ENCODING"):
             raise UnsupportedMediaType(f"a body is sent as it is, not with Content-Encoding: {encoding}")
@@ -104,11 +107,22 @@ class Request:
         if announced is None and not self.environ.get("wsgi.input_terminated"):
             if self.environ.get("HTTP_TRANSFER_ENCODING"):
                 raise LengthRequired("this server reads no body without a Content-Length")
-            return b""
+            return 0
         if announced is None and not ends_itself:
             raise LengthRequired("a body of lines needs a Content-Length: without, its end cannot be told from a cut")
         if announced is not None and announced > self.max_body_bytes:
             raise self._too_large(f"{announced} bytes")
+        return announced
+
+    def body(self, *, ends_itself: bool = True) -> bytes:
+        """
+        The body as it came; empty where there is none.
+
+        Raises:
+            BodyTooLarge, UnsupportedMediaType, LengthRequired: As ``announced``, which has ``ends_itself``, too.
+            ClientDisconnected: Less came than was announced.
+        """
+        announced = self.announced(ends_itself=ends_itself)
         # One byte more than is allowed tells a body of just the limit from the beginning of a longer one.
         wanted = self.max_body_bytes + 1 if announced is None else announced
         stream = self.environ["wsgi.input"]
@@ -121,8 +135,39 @@ class Request:
             raise ClientDisconnected(f"a body of {announced} bytes was announced, and {len(content)} came")
         return bytes(content)
 
+    def upload(self, *, ends_itself: bool = True) -> BinaryIO:
+        """
+        The body as a file that is read as it comes, however long it is.
+
+        Raises:
+            UnsupportedMediaType, LengthRequired: As ``announced``, which has ``ends_itself``, too.
+            ClientDisconnected: From reading, where less came than was announced.
+        """
+        return io.BufferedReader(_Upload(self.environ["wsgi.input"], self.announced(ends_itself=ends_itself)))
+
     def _too_large(self, came: str) -> BodyTooLarge:
         return BodyTooLarge(f"the server reads bodies of up to {self.max_body_bytes} bytes, not {came}")
+
+
+class _Upload(io.RawIOBase):
+    """A body of so many bytes, or, where that is None, of as many as come."""
+
+    def __init__(self, stream: Any, announced: int | None) -> None:
+        self._stream = stream
+        self._announced = announced
+        self._came = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = len(buffer) if self._announced is None else min(len(buffer), self._announced - self._came)
+        piece = self._stream.read(wanted) if wanted else b""
+        if wanted and not piece and self._announced is not None:
+            raise ClientDisconnected(f"a body of {self._announced} bytes was announced, and {self._came} came")
+        buffer[: len(piece)] = piece
+        self._came += len(piece)
+        return len(piece)
 
 
 # A client sends one header again and again, and reading one takes 20 µs.
@@ -170,7 +215,9 @@ class Stream:
 
     __slots__ = ("_after", "_before", "_between", "_texts")
 
-    def __init__(self, texts: Iterator[bytes], *, before: bytes = b"", between: bytes = b"", after: bytes = b"") -> None:
+    def __init__(
+        self, texts: Iterator[bytes], *, before: bytes = b"", between: bytes = b"", after: bytes = b""
+    ) -> None:
         self._texts = texts
         self._before, self._between, self._after = before, between, after
 
@@ -207,17 +254,27 @@ class Answer:
     @property
     def all_headers(self) -> list[tuple[str, str]]:
         """Everything that stands above the body."""
-        if self.status == 304:
+        if self.status == 304:  # nothing is said of a body that the client has
             return [*self.headers, *NEVER_KEPT]
-        if isinstance(self.body, Stream):
-            return [("Content-Type", self.content_type), *self.headers, *NEVER_KEPT]
-        body_headers = (("Content-Type", self.content_type), ("Content-Length", str(len(self.body))))
+        length = self.length
+        body_headers = [("Content-Type", self.content_type)]
+        if length is not None:
+            body_headers.append(("Content-Length", str(length)))
         return [*body_headers, *self.headers, *NEVER_KEPT]
+
+    @property
+    def length(self) -> int | None:
+        """The bytes of the body; None where that is known only once it is sent."""
+        return None if isinstance(self.body, Stream) else len(self.body)
 
     @property
     def pieces(self) -> Iterable[bytes]:
         """The body, in the pieces in which it is sent."""
         return [self.body] if isinstance(self.body, bytes) else iter(self.body)
+
+    def saying(self, *headers: tuple[str, str]) -> Answer:
+        """The same answer with more headers."""
+        return Answer(self.body, self.content_type, self.status, (*self.headers, *headers))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_response(self.status_line, self.all_headers)

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from connectome import __version__
 from connectome.service import Condition
+from connectome.web import atlas
 from connectome.web.activity import Activity, Tally
 from connectome.web.api import OPERATIONS
 
@@ -84,7 +85,10 @@ class _Measured(Collector):
         nowhere = operations.pop("", Tally())
         nowhere.add(routes.pop(("", ""), Tally()))
         for name, tally in operations.items():
-            yield (OPERATIONS[name].method, f"/collection/{name}/<credential>/<collection>"), tally
+            if name in OPERATIONS:
+                yield (OPERATIONS[name].method, f"/collection/{name}/<credential>/<collection>"), tally
+            else:
+                yield ("POST", atlas.ROUTE.replace("<action>", name)), tally
         yield from routes.items()
         if nowhere.count:
             yield ("", ""), nowhere

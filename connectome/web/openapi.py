@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
     from connectome.config import Settings
 
-# Pages for people, by the blueprint that they stand on.
-PAGES: Final = ("console", "docs")
+# What is described elsewhere, by blueprint or endpoint: pages for people, and MongoDB's Atlas Data API, whose bodies
+# and errors have the forms of that service.
+PAGES: Final = ("console", "docs", "atlas")
 # The settings whose value is a limit, by how their names begin.
 LIMITS: Final = ("max_", "rate_limit")
 
@@ -93,6 +94,8 @@ def document(url_map: Map, views: Mapping[str, Callable[..., Any]], settings: Se
         used |= statuses
         for method in sorted(methods(rule)):
             described = _operation(rule, declared, guide, views[rule.endpoint], statuses)
+            if len(methods(rule)) > 1:
+                described["operationId"] += f"_{method.lower()}"
             if method in paths.setdefault(_path(rule), {}):
                 raise ValueError(f"two routes are {method} {_path(rule)}")
             paths[_path(rule)][method.lower()] = described
@@ -197,9 +200,9 @@ def _problems(rule: Rule, declared: Contract) -> frozenset[int]:
     statuses = {*declared.problems, 500, 503}
     if declared.opened_by:
         statuses |= {401, 429}
-    if declared.opened_by in ("read", "write"):
+    if declared.opened_by in ("read", "write") or methods(rule) != {"GET"}:
         statuses.add(403)
-    elif rule.arguments:
+    if declared.opened_by == "administrator" and rule.arguments:
         statuses.add(404)
     if declared.body:
         statuses |= _BY_BODY

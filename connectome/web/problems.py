@@ -41,7 +41,10 @@ STATUS: Final[dict[type[errors.ConnectomeError], tuple[int, str]]] = {
     errors.DuplicateKey: (409, "The _id is taken"),
     errors.CollectionExists: (409, "The collection's id is taken"),
     errors.TooManyAffected: (409, "More would change than is allowed"),
+    errors.VerificationFailed: (409, "The requests were not those that were expected"),
     errors.BodyTooLarge: (413, "The body is too large"),
+    errors.ResultTooLarge: (400, "The answer is too large"),
+    errors.TooManyRequests: (429, "Too many requests"),
     errors.SchemaViolation: (422, "The collection's schema is not satisfied"),
     errors.StoreError: (503, "The store has failed"),
     errors.StoreLocked: (503, "The store is in use"),
@@ -50,6 +53,7 @@ STATUS: Final[dict[type[errors.ConnectomeError], tuple[int, str]]] = {
     errors.OutcomeUnknown: (503, "The store has failed"),
     errors.CollectionDamaged: (503, "The collection is damaged"),
     errors.NoSpace: (507, "The disk is full"),
+    errors.ReadOnly: (403, "Nothing may be written here"),
     errors.ConfigurationError: (500, "The server is not set up"),
     errors.AddressUnavailable: (500, "The server is not set up"),
 }
@@ -74,9 +78,10 @@ def _of_ours(error: errors.ConnectomeError) -> Answer:
         members["errors"] = [{"detail": each.detail, "pointer": each.pointer} for each in error.failures]
         if error.document_id is not None:
             members["_id"] = error.document_id
+    headers = error.headers if isinstance(error, errors.TooManyRequests) else HEADERS.get(status, ())
     if status >= 500:
         _log.error("%s: %s", error.code, error.detail, exc_info=error.__cause__)
-    return _problem(status, title, error.detail, error.code, members, HEADERS.get(status, ()))
+    return _problem(status, title, error.detail, error.code, members, headers)
 
 
 def _of_werkzeug(error: HTTPException, method: str) -> Answer:

@@ -45,7 +45,7 @@ def count_requests(app: Flask, activity: Activity) -> None:
 
     def count(response: Response) -> Response:
         rule = flask.request.url_rule
-        if rule is None or rule.endpoint not in OPERATIONS:
+        if rule is None or rule.endpoint not in (*OPERATIONS, "atlas"):
             seconds = time.perf_counter() - g.get("started", time.perf_counter())
             method, route = ("", "") if rule is None else (flask.request.method, rule.rule)
             activity.count(method, route, response.status_code, seconds)

@@ -11,7 +11,8 @@ import pytest
 
 from connectome import extjson
 from connectome.errors import RequestError
-from connectome.query import MISSING, Filter, Projection, Sort, Update, compile_array_filters
+from connectome.query import MISSING, Filter, Pipeline, Projection, Sort, Update, compile_array_filters
+from connectome.query.accumulators import compile_accumulator
 from connectome.query.expressions import compile_expression
 from connectome.query.generated import generated_scan
 from connectome.query.values import identical
@@ -145,6 +146,41 @@ def test_expression(case: dict[str, Any]) -> None:
         assert got is MISSING
     else:
         assert_identical(got, case["gives"])
+
+
+def aggregated(pipeline: list[Any], documents: list[Any]) -> list[Any]:
+    """What a pipeline makes of documents, which stay as they were."""
+    before = extjson.dumps(documents, mode="canonical")
+    made = list(Pipeline(pipeline)(documents))
+    assert extjson.dumps(documents, mode="canonical") == before
+    return made
+
+
+@pytest.mark.parametrize("case", cases("stage"))
+def test_stage(case: dict[str, Any]) -> None:
+    """A stage, or several in a row, makes exactly these documents, or is refused."""
+    stages = case["stage"] if type(case["stage"]) is list else [case["stage"]]
+    documents = case.get("documents", [])
+    if "refused" in case:
+        refused(case, lambda: aggregated(stages, documents))
+    elif "unordered" in case:
+        made = aggregated(stages, documents)
+        assert_identical(sorted(made, key=extjson.dumps), sorted(case["unordered"], key=extjson.dumps))
+    else:
+        assert_identical(aggregated(stages, documents), case["gives"])
+
+
+@pytest.mark.parametrize("case", cases("accumulator"))
+def test_accumulator(case: dict[str, Any]) -> None:
+    """An accumulator has exactly this value over the documents, or is refused."""
+    pipeline = [{"$group": {"_id": None, "value": case["accumulator"]}}]
+    if "documents" not in case:
+        refused(case, lambda: compile_accumulator("value", case["accumulator"]))
+    elif "refused" in case:
+        refused(case, lambda: aggregated(pipeline, case["documents"]))
+    else:
+        (group,) = aggregated(pipeline, case["documents"])
+        assert_identical(group["value"], case["gives"])
 
 
 def test_every_case_is_a_sentence_of_its_own() -> None:

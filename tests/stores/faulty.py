@@ -360,8 +360,8 @@ def _survives(inode: Inode, chance: Random) -> bytes:
 
 
 def opened(directory: Path, disk: MemoryDisk, **settings: Any) -> EmbeddedStore:
-    """A store whose lock is in a real directory, and whose files are on this disk."""
-    return EmbeddedStore(directory, disk=disk, **settings)
+    """A store whose lock is in a real directory, and whose files are on this disk; every load is a large one."""
+    return EmbeddedStore(directory, disk=disk, **{"load_bytes": 0, **settings})
 
 
 def settle(store: EmbeddedStore) -> None:

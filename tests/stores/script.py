@@ -57,6 +57,20 @@ def insert(name: str, *documents: Any) -> Step:
     return Step(name, lambda service: _writer(service, name).insert_many(documents), then)
 
 
+def load(name: str, *documents: Any) -> Step:
+    """What comes one by one and is kept by a new data file; an ``_id`` that is taken is replaced."""
+
+    def then(model: Model) -> None:
+        fresh = {document["_id"]: document for document in documents}
+        there = [fresh.pop(document["_id"], document) for document in model[name]]
+        model[name] = [*there, *fresh.values()]
+
+    def do(service: Service) -> None:
+        service.import_documents(name, iter(documents), on_duplicate="replace")
+
+    return Step(name, do, then)
+
+
 def increment(name: str) -> Step:
     def then(model: Model) -> None:
         model[name] = [{**document, "n": document["n"] + 1} for document in model[name]]
@@ -110,6 +124,8 @@ SCRIPT = [
     increment("birds"),
     insert("birds", bird(6), bird(7)),
     increment("birds"),
+    load("birds", bird(3, text="y" * 900), bird(8), bird(9, text="x" * 700)),
+    insert("birds", bird(10)),
 ]
 
 

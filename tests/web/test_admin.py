@@ -327,7 +327,10 @@ class TestImport:
         """The documents of a JSON array come after those that are there."""
         response = admin.request("POST", f"/{collection.id}/import", [{"_id": 1}, {"_id": 2}])
 
-        assert (response.status_code, response.json()) == (201, {"insertedCount": 2})
+        assert (response.status_code, response.json()) == (
+            201,
+            {"insertedCount": 2, "skippedCount": 0, "replacedCount": 0},
+        )
         assert collection.documents[3:] == [{"_id": 1}, {"_id": 2}]
 
     def test_lines_are_added(self, admin, collection):
@@ -336,7 +339,7 @@ class TestImport:
 
         response = admin.request("POST", f"/{collection.id}/import", '{"_id": 1}\n\n{"_id": 2}\n', headers=headers)
 
-        assert response.json() == {"insertedCount": 2}
+        assert response.json() == {"insertedCount": 2, "skippedCount": 0, "replacedCount": 0}
         assert collection.documents[3:] == [{"_id": 1}, {"_id": 2}]
 
     @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ from connectome.query.values import (
     INT32,
     INT64,
     MISSING,
+    Document,
     SortKey,
     Value,
     exact,
@@ -500,16 +501,19 @@ def any_element_true(array: Array) -> bool:
     return any(map(truthy, array))
 
 
-def accumulator(name: str) -> Callable[[Callable[[Sequence[Value]], Value]], Callable[..., Value]]:
+OverValues = Callable[[Sequence[Value]], Value]
+
+
+def accumulator(name: str) -> Callable[[OverValues], OverValues]:
     """Declare a function of many values: the arguments, or the elements of the one array that is the argument."""
 
-    def declare(function: Callable[[Sequence[Value]], Value]) -> Callable[..., Value]:
+    def declare(function: OverValues) -> OverValues:
         @operator(name, rest=ANY, nulls=False)
         @functools.wraps(function)
         def over(*values: Value) -> Value:
             return function(values[0] if len(values) == 1 and type(values[0]) is list else values)
 
-        return over
+        return function
 
     return declare
 
@@ -565,7 +569,7 @@ def _decimal_sum(numbers: Sequence[Value]) -> Decimal:
     return total + (Decimal(double) + Decimal(rest))
 
 
-def _std_dev(name: str, fewer: int, says: str) -> None:
+def _std_dev(name: str, fewer: int, says: str) -> OverValues:
     def std_dev(values: Sequence[Value]) -> float | None:
         # Welford's algorithm, as MongoDB has it, to the last bit.
         count, mean, squares = 0, 0.0, 0.0
@@ -578,11 +582,13 @@ def _std_dev(name: str, fewer: int, says: str) -> None:
         return math.sqrt(squares / (count - fewer)) if count > fewer else None
 
     std_dev.__doc__ = says
-    accumulator(name)(std_dev)
+    return accumulator(name)(std_dev)
 
 
-_std_dev("$stdDevPop", 0, "The standard deviation of the numbers among the values, which are all there are.")
-_std_dev(
+std_dev_pop: Final = _std_dev(
+    "$stdDevPop", 0, "The standard deviation of the numbers among the values, which are all there are."
+)
+std_dev_samp: Final = _std_dev(
     "$stdDevSamp", 1, "The standard deviation that the numbers among the values let expect where they are a sample."
 )
 
@@ -603,15 +609,24 @@ def _present(values: Iterable[Value]) -> Iterator[Value]:
     return (value for value in values if not is_nullish(value))
 
 
-def _first_n(name: str, no_object: str, chosen: Callable[[Array, int], Array], says: str) -> None:
-    codes = {"object": no_object, "unknown": "Location5787901", "n": "Location5787906", "input": "Location5787907"}
+def n_and_input(name: str, operand: Value) -> Document:
+    """The arguments, not compiled, of an operator for so many values of ``input``."""
+    codes = {
+        "object": "Location5787900" if name in ("$minN", "$maxN") else "Location5787801",
+        "unknown": "Location5787901",
+        "n": "Location5787906",
+        "input": "Location5787907",
+    }
+    return named_arguments(name, operand, ("n", "input"), ("n", "input"), codes)
 
+
+def _first_n(name: str, chosen: Callable[[Array, int], Array], says: str) -> None:
     def compile_(operand: Value, scope: Scope) -> Expression:
-        given = named_arguments(name, operand, ("n", "input"), ("n", "input"), codes)
+        given = n_and_input(name, operand)
         how_many, source = (argument(given, each, scope) for each in ("n", "input"))
 
         def evaluate(variables: Variables) -> Array:
-            n = _n(name, how_many.evaluate(variables))
+            n = how_many_of(name, how_many.evaluate(variables))
             array = source.evaluate(variables)
             if type(array) is not list:
                 raise QueryError(f"input of {name} is an array, not {preview(array)}", code="Location5788200")
@@ -623,7 +638,13 @@ def _first_n(name: str, no_object: str, chosen: Callable[[Array, int], Array], s
     syntax(name)(compile_)
 
 
-def _n(name: str, value: Value) -> int:
+def how_many_of(name: str, value: Value) -> int:
+    """
+    The number of values that an operator shall give.
+
+    Raises:
+        QueryError: ``Location5787902``, ``Location5787903``, ``Location5787908`` -- not a whole number above 0.
+    """
     n = integral(value)
     if n is None or n not in INT64:
         code = "Location5787903" if is_number(value) else "Location5787902"
@@ -633,60 +654,74 @@ def _n(name: str, value: Value) -> int:
     return n
 
 
-def _ascending(array: Array) -> Array:
+def ascending(array: Array) -> Array:
+    """The values that are neither null nor missing, the least first."""
     return sorted(_present(array), key=sort_key)
 
 
-_first_n("$firstN", "Location5787801", lambda array, n: array[:n], "The first ``n`` elements of ``input``.")
-_first_n("$lastN", "Location5787801", lambda array, n: array[-n:], "The last ``n`` elements of ``input``.")
-_first_n("$minN", "Location5787900", lambda array, n: _ascending(array)[:n], "The ``n`` least elements, without null.")
+_first_n("$firstN", lambda array, n: array[:n], "The first ``n`` elements of ``input``.")
+_first_n("$lastN", lambda array, n: array[-n:], "The last ``n`` elements of ``input``.")
+_first_n("$minN", lambda array, n: ascending(array)[:n], "The ``n`` least elements, without null.")
 _first_n(
     "$maxN",
-    "Location5787900",
-    lambda array, n: _ascending(array)[::-1][:n],
+    lambda array, n: ascending(array)[::-1][:n],
     "The ``n`` greatest elements, the greatest first.",
 )
 
 
-def _percentile_input(name: str, names: Sequence[str], no_object: str, operand: Value, scope: Scope) -> Expression:
-    """``input``, compiled, of an operator whose arguments are as MongoDB wants them."""
+def percentile_arguments(name: str, names: Sequence[str], operand: Value) -> Document:
+    """The arguments, not compiled, of ``$median`` or ``$percentile``, whose ``method`` is one there is."""
     codes = dict.fromkeys(names, "Location40414")
-    given = named_arguments(name, operand, names, names, {"object": no_object, "unknown": "Location40415", **codes})
+    codes["object"] = "Location7436201" if name == "$median" else "Location7436200"
+    codes["unknown"] = "Location40415"
+    given = named_arguments(name, operand, names, names, codes)
     method = given["method"]
     if type(method) is not str:
         raise QueryError(f"method of {name} is a string, not {preview(method)}", code="TypeMismatch")
     if method != "approximate":
         raise QueryError(f"method of {name} is 'approximate', not {preview(method)}", code="BadValue")
-    return argument(given, "input", scope)
+    return given
 
 
-def _numbers_at(source: Expression, shares: Sequence[float], variables: Variables) -> Array:
-    """The numbers of ``source`` below which such shares of them stand."""
-    value = source.evaluate(variables)
-    values = value if type(value) is list else [value]
+MEDIAN_ARGUMENTS: Final = ("input", "method")
+PERCENTILE_ARGUMENTS: Final = ("input", "p", "method")
+
+
+def numbers_at(values: Iterable[Value], shares: Sequence[float]) -> Array:
+    """The numbers among values below which such shares of them stand; null for each where there are none."""
     numbers = sorted(float(exact(each)) for each in values if is_number(each) and not is_nan(each))
     if not numbers:
         return [None] * len(shares)
     return [numbers[max(0, math.ceil(len(numbers) * share) - 1)] for share in shares]
 
 
+def _elements(value: Value) -> Array:
+    return value if type(value) is list else [value]
+
+
 @syntax("$median")
 def median(operand: Value, scope: Scope) -> Expression:
     """The number in the middle of those in ``input``: with an even number of them the lesser of the two."""
-    source = _percentile_input("$median", ("input", "method"), "Location7436201", operand, scope)
-    return folded(lambda variables: _numbers_at(source, [0.5], variables)[0], source)
+    source = argument(percentile_arguments("$median", MEDIAN_ARGUMENTS, operand), "input", scope)
+    return folded(lambda variables: numbers_at(_elements(source.evaluate(variables)), [0.5])[0], source)
 
 
 @syntax("$percentile")
 def percentile(operand: Value, scope: Scope) -> Expression:
     """For each of ``p``, from 0 to 1, the least number of ``input`` that so large a share does not exceed."""
-    source = _percentile_input("$percentile", ("input", "p", "method"), "Location7436200", operand, scope)
-    given = argument(operand, "p", scope)
+    given = percentile_arguments("$percentile", PERCENTILE_ARGUMENTS, operand)
+    source = argument(given, "input", scope)
+    shares = shares_of(given, scope)
+    return folded(lambda variables: numbers_at(_elements(source.evaluate(variables)), shares), source)
+
+
+def shares_of(given: Document, scope: Scope) -> list[float]:
+    """``p`` of ``$percentile``: numbers from 0 to 1, which depend on no document."""
+    shares = argument(given, "p", scope)
     with at("p"):
-        if not given.constant:
+        if not shares.constant:
             raise QueryError("p of $percentile is an array of constants", code="Location7750300")
-        shares = _shares(given.evaluate({}))
-    return folded(lambda variables: _numbers_at(source, shares, variables), source)
+        return _shares(shares.evaluate({}))
 
 
 def _shares(value: Any) -> list[float]:
@@ -695,6 +730,6 @@ def _shares(value: Any) -> list[float]:
     for each in value:
         if not is_number(each):
             raise QueryError(f"p of $percentile holds numbers, not {preview(each)}", code="Location7750302")
-        if not 0 <= exact(each) <= 1:
+        if is_nan(each) or not 0 <= exact(each) <= 1:
             raise QueryError(f"p of $percentile holds numbers from 0 to 1, not {preview(each)}", code="Location7750303")
     return [float(exact(each)) for each in value]

@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from connectome.errors import QueryError, at
 from connectome.extjson import preview
+from connectome.query import clock
 from connectome.query.paths import Path, parse_field_path
 from connectome.query.values import INT32, MISSING, Document, Value, integral, is_number, type_alias
 
@@ -48,15 +51,14 @@ def compile_expression(source: Value) -> Callable[[Document], Value]:
     """
     A function from document to value, or MISSING where the expression has none.
 
-    ``$$NOW`` is the time of this call: one time for the whole request.
+    ``$$NOW`` is the time of this call, or of the ``one_moment`` in which it happens.
 
     Raises:
         QueryError: As MongoDB names it, with the pointer to the place in ``source``.  From the function: a document
             holds what an operator cannot take; without a pointer.
     """
     expression = read(source, SYSTEM_VARIABLES)
-    now = datetime.now(UTC)
-    now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    now = _MOMENT.get() or _now()
 
     def value_for(document: Document) -> Value:
         try:
@@ -66,6 +68,24 @@ def compile_expression(source: Value) -> Callable[[Document], Value]:
             raise
 
     return value_for
+
+
+_MOMENT: Final[ContextVar[datetime | None]] = ContextVar("connectome_moment", default=None)
+
+
+def _now() -> datetime:
+    now = clock.now()
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """Give all expressions that are compiled inside one and the same ``$$NOW``."""
+    token = _MOMENT.set(_MOMENT.get() or _now())
+    try:
+        yield
+    finally:
+        _MOMENT.reset(token)
 
 
 def read(source: Value, scope: Scope) -> Expression:

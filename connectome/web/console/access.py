@@ -9,7 +9,7 @@ rebinding).  What changes something must come from a page of this origin.
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from flask import Blueprint, Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
@@ -60,7 +60,8 @@ def is_off(settings: Settings) -> bool:
 
 def login_path(app: Flask) -> str | None:
     """The path of a link that signs in once, within fifteen minutes; None where the console is off."""
-    if is_off(app.extensions["connectome.settings"]):
+    settings: Settings = app.extensions["connectome.settings"]
+    if not settings.has_console or is_off(settings):
         return None
     sessions: Sessions = app.extensions["connectome.sessions"]
     return f"/login?token={sessions.link()}"
@@ -75,7 +76,7 @@ def guard() -> Response | None:
         Unauthorized: A script without a session.
     """
     settings = site.settings()
-    if is_loopback(settings.host) and not is_loopback(_host_name()):
+    if is_loopback(settings.host) and not is_loopback(_host_name()) and _host_name() != _public(settings).hostname:
         raise _Misdirected
     if request.endpoint == _STATIC:
         return None
@@ -160,7 +161,12 @@ def _login_page(status: int = 200, error: str = "") -> Response:
 def _signed_in(secret: str, path: str) -> Response:
     response = site.see(path)
     response.set_cookie(
-        _cookie(), secret, max_age=SESSION_SECONDS, httponly=True, samesite="Strict", secure=request.is_secure
+        _cookie(),
+        secret,
+        max_age=SESSION_SECONDS,
+        httponly=True,
+        samesite="Strict",
+        secure=request.is_secure or _through_https(),
     )
     return response
 
@@ -171,6 +177,16 @@ def _next() -> str:
     parts = urlsplit(wanted)
     inside = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
     return wanted if inside and wanted.isprintable() else "/"
+
+
+def _public(settings: Settings) -> SplitResult:
+    return urlsplit(settings.public_url)
+
+
+def _through_https() -> bool:
+    """Whether the browser is known to have come by the public URL, and that is HTTPS up to the proxy."""
+    public = _public(site.settings())
+    return public.scheme == "https" and public.netloc == request.host
 
 
 def _host_name() -> str:

@@ -110,5 +110,5 @@ def id_from(title: str) -> str:
 def created(id: str) -> Response:
     """What whoever made a collection needs next: its credentials, and the way to the code."""
     described = site.service().describe(id)
-    keys = {each["name"]: each["credential"] for each in site.credentials(id)}
-    return site.render("created.html", described=described, tab="", keys=keys, base=request.host_url.rstrip("/"))
+    keys = {each["name"]: each for each in site.credentials(id)}
+    return site.render("created.html", described=described, tab="", keys=keys, base=site.base_url())

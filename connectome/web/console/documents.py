@@ -454,10 +454,11 @@ def _matching_page(id: str, status: int, state: dict[str, Any]) -> Response:
     )
 
 
-_FORMATS: Final = {
+_FORMATS: Final[dict[formats.Format, tuple[str, str]]] = {
     "json": ("application/json", "json"),
     "ndjson": ("application/x-ndjson", "ndjson"),
     "csv": ("text/csv", "csv"),
+    "tsv": ("text/tab-separated-values", "tsv"),
     "ejson": ("application/json", "canonical.json"),
 }
 
@@ -467,33 +468,19 @@ def export(id: str) -> Response:
     """What the query of the address finds, as a file."""
     collection = site.service().collection(id)
     query = queries.read(request.args)
-    format = request.args.get("format", "json")
-    if format not in _FORMATS:
-        raise InvalidRequest(f"expected a format out of {', '.join(_FORMATS)}, not {format!r}", pointer=None)
+    asked = request.args.get("format", "json")
+    format = next((each for each in _FORMATS if each == asked), None)
+    if format is None:
+        raise InvalidRequest(f"expected a format out of {', '.join(_FORMATS)}, not {asked!r}", pointer=None)
     if query.find is None:
         name, fault = next(iter(query.faults.items()))
         raise InvalidRequest(f"{name}: {fault.detail}", pointer=fault.pointer)
     with deadline(site.settings().max_time_seconds):
-        if format == "csv":
-            lines: Iterator[Any] = formats.write_csv(collection.find(query.find))
-        elif format == "ejson":
-            lines = _array(extjson.dumps(each, mode="canonical").encode() for each in collection.find(query.find))
-        elif format == "json":
-            lines = _array(collection.encoded(query.find))
-        else:
-            lines = (line + b"\n" for line in collection.encoded(query.find))
+        pieces = formats.write_documents(collection, query.find, format)
     mimetype, suffix = _FORMATS[format]
-    response = Response(lines, mimetype=mimetype)
+    response = Response(pieces, mimetype=mimetype)
     response.headers["Content-Disposition"] = f'attachment; filename="{id}.{suffix}"'
     return response
-
-
-def _array(lines: Iterable[bytes]) -> Iterator[bytes]:
-    opening = b"[\n"
-    for line in lines:
-        yield opening + line
-        opening = b",\n"
-    yield b"[]\n" if opening == b"[\n" else b"\n]\n"
 
 
 @blueprint.route("/collections/<id>/import", methods=["GET", "POST"])
@@ -508,7 +495,7 @@ def import_(id: str) -> Response:
         given = importing.given()
         if given is None:
             raise InvalidRequest("expected documents, and none came: paste some, or choose a file", pointer=None)
-        count = site.service().import_documents(id, _documents_of(given))
+        count = site.service().import_documents(id, _documents_of(given)).inserted
     except SchemaViolation as error:
         return _import_page(id, 422, given, refused=error.failures)
     except (RequestError, DuplicateKey) as error:
@@ -522,7 +509,7 @@ def _documents_of(given: importing.Given) -> list[Document]:
     try:
         return given.documents()
     except RequestError as refused:
-        if given.format == "csv":
+        if given.format in ("csv", "tsv"):
             raise
         try:
             typed = relaxed.loads(given.content.decode("utf-8-sig"))

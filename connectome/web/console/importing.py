@@ -88,16 +88,15 @@ def given() -> Given | None:
     if asked not in formats.FORMATS:
         raise InvalidRequest(f"a format is one of {', '.join(formats.FORMATS)}, not {asked!r}", pointer=None)
     chosen = {key.removeprefix(_TYPE): type_ for key, type_ in request.form.items() if key.startswith(_TYPE) and type_}
-    return Given(content, asked, chosen if asked == "csv" else {})
+    return Given(content, asked, chosen if asked in ("csv", "tsv") else {})
 
 
 def format_of(name: str, content: bytes) -> formats.Format:
     """The format that the ending of a file's name says, else its beginning."""
     ending = name.rpartition(".")[2].lower()
-    known: dict[str, formats.Format] = {"jsonl": "ndjson", **{each: each for each in formats.FORMATS}}
     start = content[:4].removeprefix(b"\xef\xbb\xbf") + content[4:100]
-    if ending in known and not (ending == "json" and start.lstrip()[:1] == b"{"):
-        return known[ending]
+    if ending in formats.ENDINGS and not (ending == "json" and start.lstrip()[:1] == b"{"):
+        return formats.ENDINGS[ending]
     if start.lstrip()[:1] == b"[":
         return "json"
     if start.lstrip()[:1] == b"{":

@@ -195,7 +195,7 @@ def requests(id: str, format: str) -> Response:
     """A file of requests, its credentials included, for an editor or Postman."""
     described = site.service().describe(id)
     chosen = clients.FORMATS[format]
-    text = chosen.write(request.host_url.rstrip("/"), described, site.service().first_documents(id, examples.SAMPLE))
+    text = chosen.write(site.base_url(), described, site.service().first_documents(id, examples.SAMPLE))
     disposition = f'attachment; filename="{id}{chosen.ending}"'
     return Response(text, mimetype=chosen.media_type, headers={"Content-Disposition": disposition})
 
@@ -256,7 +256,7 @@ def _code(described: dict[str, Any], asked: Asked, credential: str, body: Any) -
     text = snippets.render(
         asked.language,
         snippets.to_operation(
-            request.host_url.rstrip("/"),
+            site.base_url(),
             described["id"],
             operation.method,
             asked.operation,

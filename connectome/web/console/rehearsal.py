@@ -46,7 +46,7 @@ class Stage:
     def __init__(self) -> None:
         directory = tempfile.mkdtemp(prefix="connectome-rehearsal-")
         self.service = Service(open_store(Path(directory), durability="memory"))
-        settings = replace(site.settings(), data=Path(directory), admin_token=secrets.token_urlsafe())
+        settings = replace(site.settings(), data=Path(directory), admin_token=secrets.token_urlsafe(), access_log=False)
         make_app = current_app.extensions["connectome.create_app"]
         self.app = cast(Flask, make_app(settings, self.service))
         weakref.finalize(self, _strike, self.service, directory)

@@ -180,10 +180,12 @@ def effective() -> list[dict[str, Any]]:
         value = getattr(settings, name)
         if name.endswith("_token"):
             shown = "set" if value else "kept in the data directory" if name == "admin_token" else "none"
+        elif type(value) is bool:
+            shown = "on" if value else "off"
         elif name.endswith("_bytes"):
             shown = f"{site.number(value)} ({site.size(value)})"
         else:
-            shown = site.number(value) if type(value) is int and name != "port" else str(value)
+            shown = site.number(value) if type(value) is int and name != "port" else str(config.shown(name, value))
         found.append(
             {
                 "name": name,

@@ -38,6 +38,11 @@ def sessions() -> Sessions:
     return cast(Sessions, current_app.extensions["connectome.sessions"])
 
 
+def base_url() -> str:
+    """Where clients reach this server: as it was told, else as this browser did."""
+    return settings().public_url or request.host_url.rstrip("/")
+
+
 def session() -> Session | None:
     """Whose request this is; None where nobody is signed in."""
     return cast("Session | None", g.get("console_session"))

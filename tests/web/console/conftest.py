@@ -108,7 +108,9 @@ def browser() -> Iterator[Browser]:
 def console_server(servers: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A server with the movies example, for the whole session: what a test changes, it makes for itself."""
     data = tmp_path_factory.mktemp("console") / "data"
-    with servers(data, "--example", str(MOVIES), "--admin-token", TOKEN) as server:
+    data.mkdir(exist_ok=True)
+    (data / "connectome.toml").write_text(f'admin_token = "{TOKEN}"\n')
+    with servers(data, "--example", str(MOVIES)) as server:
         yield server
 
 

@@ -186,7 +186,7 @@ class TestNewCollection:
             ({"text": '[{"a": 1}, {"a": NaN}]'}, "expected a number, not NaN"),
             ({"text": "a,a\n1,2"}, "the header names 'a' twice"),
             ({"text": "[", "format": "json"}, "malformed JSON in line 1"),
-            ({"text": "x", "format": "xml"}, "a format is one of json, ndjson, csv, not 'xml'"),
+            ({"text": "x", "format": "xml"}, "a format is one of json, ndjson, csv, tsv, ejson, not 'xml'"),
             ({"text": "a\nb", "type-a": "int"}, "line 2, column 'a': expected int"),
             ({"text": '[{"_id": 1}, {"_id": 1}]', "id": "x"}, "_id 1 is taken"),
         ],

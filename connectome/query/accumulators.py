@@ -1,0 +1,396 @@
+"""
+Accumulators: one value for the documents of a group, as ``$group`` and ``$bucket`` make them.
+
+An accumulator is one function under ``@accumulator``, from its operand to how a value grows document by document.  What
+an expression says of the values of an array, an accumulator says of the values of a group: those are computed there.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from connectome.errors import QueryError, at
+from connectome.extjson import preview
+from connectome.query.expressions import compile_expression
+from connectome.query.expressions.arrays import (
+    MEDIAN_ARGUMENTS,
+    PERCENTILE_ARGUMENTS,
+    ascending,
+    avg,
+    how_many_of,
+    n_and_input,
+    numbers_at,
+    percentile_arguments,
+    shares_of,
+    std_dev_pop,
+    std_dev_samp,
+    sum_,
+)
+from connectome.query.expressions.language import (
+    REFUSED,
+    SYSTEM_VARIABLES,
+    is_nullish,
+    named_arguments,
+    null_if_missing,
+)
+from connectome.query.expressions.objects import merge_objects
+from connectome.query.sort import Sort
+from connectome.query.values import MISSING, Document, Value, is_number, sort_key
+
+# MongoDB allows a stage 100 MB: this many of all but the smallest documents.
+MAX_HELD: Final = 1_000_000
+# Values that were put aside beyond what is wanted, before they are sorted out.
+_SURPLUS: Final = 1024
+
+
+def check_held(count: int) -> None:
+    """
+    Do nothing while a stage holds no more than it may at one time.
+
+    Raises:
+        QueryError: ``QueryExceededMemoryLimitNoDiskUseAllowed`` -- it holds more; no place is to blame.
+    """
+    if count > MAX_HELD:
+        raise QueryError(
+            f"a stage of a pipeline may hold {MAX_HELD} documents or values at one time, and this one needs more",
+            code="QueryExceededMemoryLimitNoDiskUseAllowed",
+            pointer=None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulator:
+    """
+    How the value of a group grows.
+
+    value_for: what is taken of each document.
+    start: the state of a new group, from its ``_id``.
+    add: what the state is after a further value.
+    finish: the value of the group.
+    """
+
+    value_for: Callable[[Document], Any]
+    start: Callable[[Value], Any]
+    add: Callable[[Any, Any], Any]
+    finish: Callable[[Any], Value]
+
+
+ACCUMULATORS: Final[dict[str, Callable[[Value], Accumulator]]] = {}
+_Compile = Callable[[Value], Accumulator]
+
+
+def compile_accumulator(field: str, source: Value) -> Accumulator:
+    """
+    What ``{<accumulator>: <operand>}`` says of a field of a group.
+
+    Raises:
+        QueryError: ``Location40234``, ``Location40238`` -- not an object of one operator; ``Location40235``,
+            ``Location40236`` -- a name that the field cannot have; ``Location40237`` -- an array for an operand;
+            ``Location15952`` -- no such accumulator.
+    """
+    if type(source) is not dict or not next(iter(source), "").startswith("$"):
+        raise QueryError(
+            f'{field!r} is computed by an accumulator, such as {{"$sum": 1}}, not {preview(source)}',
+            code="Location40234",
+        )
+    if "." in field:
+        raise QueryError(f"the name of a field of a group has no dot: {field!r}", code="Location40235")
+    if field.startswith("$"):
+        raise QueryError(f"the name of a field of a group does not start with '$': {field!r}", code="Location40236")
+    if len(source) != 1:
+        raise QueryError(f"{field!r} has one accumulator, not {', '.join(source)}", code="Location40238")
+    ((name, operand),) = source.items()
+    with at(name):
+        if type(operand) is list:
+            raise QueryError(f"{name} takes one expression, not {preview(operand)}", code="Location40237")
+        if name in REFUSED:
+            raise QueryError(f"{name} is not offered: {REFUSED[name]}", code="Location15952")
+        if name not in ACCUMULATORS:
+            nearest = difflib.get_close_matches(name, ACCUMULATORS, n=1)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"expected one of {', '.join(ACCUMULATORS)}"
+            raise QueryError(f"{name} is no accumulator; {hint}", code="Location15952")
+        return ACCUMULATORS[name](operand)
+
+
+def accumulator(name: str) -> Callable[[_Compile], _Compile]:
+    """Declare a function from operand to accumulator."""
+
+    def declare(function: _Compile) -> _Compile:
+        ACCUMULATORS[name] = function
+        return function
+
+    return declare
+
+
+def _append_number(values: list[Value], value: Value) -> list[Value]:
+    if is_number(value):
+        values.append(value)
+    return values
+
+
+def _of_numbers(operand: Value, result: Callable[[Sequence[Value]], Value]) -> Accumulator:
+    return Accumulator(compile_expression(operand), lambda _: [], _append_number, result)
+
+
+@accumulator("$sum")
+def of_sum(operand: Value) -> Accumulator:
+    """The sum of the values that are numbers; 0 where there are none."""
+    return _of_numbers(operand, sum_)
+
+
+@accumulator("$avg")
+def of_avg(operand: Value) -> Accumulator:
+    """The mean of the values that are numbers; null where there are none."""
+    return _of_numbers(operand, avg)
+
+
+@accumulator("$stdDevPop")
+def of_std_dev_pop(operand: Value) -> Accumulator:
+    """The standard deviation of the values that are numbers, which are all there are."""
+    return _of_numbers(operand, std_dev_pop)
+
+
+@accumulator("$stdDevSamp")
+def of_std_dev_samp(operand: Value) -> Accumulator:
+    """The standard deviation that the values that are numbers let expect where they are a sample."""
+    return _of_numbers(operand, std_dev_samp)
+
+
+@accumulator("$count")
+def of_count(operand: Value) -> Accumulator:
+    """How many documents the group has; the operand is ``{}``."""
+    if operand != {}:
+        raise QueryError(f"$count of a group takes no arguments: {{}}, not {preview(operand)}", code="TypeMismatch")
+    return Accumulator(lambda _: None, lambda _: 0, lambda count, _: count + 1, lambda count: count)
+
+
+@accumulator("$first")
+def of_first(operand: Value) -> Accumulator:
+    """The value of the first document, null where it has none."""
+    return Accumulator(
+        compile_expression(operand),
+        lambda _: [],
+        lambda first, value: first or [value],
+        lambda first: null_if_missing(first[0]),
+    )
+
+
+@accumulator("$last")
+def of_last(operand: Value) -> Accumulator:
+    """The value of the last document, null where it has none."""
+    return Accumulator(compile_expression(operand), lambda _: MISSING, lambda _, value: value, null_if_missing)
+
+
+def _extreme(operand: Value, better: Callable[[Any, Any], bool]) -> Accumulator:
+    def add(best: Any, value: Value) -> Any:
+        if is_nullish(value):
+            return best
+        key = sort_key(value)
+        return (key, value) if best is None or better(key, best[0]) else best
+
+    return Accumulator(compile_expression(operand), lambda _: None, add, lambda best: best and best[1])
+
+
+@accumulator("$min")
+def of_min(operand: Value) -> Accumulator:
+    """The least value, over all BSON types; null where all are null or missing."""
+    return _extreme(operand, lambda key, best: key < best)
+
+
+@accumulator("$max")
+def of_max(operand: Value) -> Accumulator:
+    """The greatest value, over all BSON types; null where all are null or missing."""
+    return _extreme(operand, lambda key, best: key > best)
+
+
+@accumulator("$push")
+def of_push(operand: Value) -> Accumulator:
+    """An array of the values, without those that are missing."""
+
+    def add(values: list[Value], value: Value) -> list[Value]:
+        if value is not MISSING:
+            values.append(value)
+            check_held(len(values))
+        return values
+
+    return Accumulator(compile_expression(operand), lambda _: [], add, lambda values: values)
+
+
+@accumulator("$addToSet")
+def of_add_to_set(operand: Value) -> Accumulator:
+    """An array of the different values, without those that are missing, in the order in which they came."""
+
+    def add(values: dict[Any, Value], value: Value) -> dict[Any, Value]:
+        if value is not MISSING:
+            values.setdefault(sort_key(value), value)
+            check_held(len(values))
+        return values
+
+    return Accumulator(compile_expression(operand), lambda _: {}, add, lambda values: list(values.values()))
+
+
+@accumulator("$mergeObjects")
+def of_merge_objects(operand: Value) -> Accumulator:
+    """One document with the fields of all values, of those by the same name the last."""
+
+    def add(merged: Document, value: Value) -> Document:
+        merged.update(merge_objects([value]))
+        return merged
+
+    return Accumulator(compile_expression(operand), lambda _: {}, add, lambda merged: merged)
+
+
+class _Best:
+    """
+    The best of many values.
+
+    n: how many are wanted.
+    chosen: all values so far → the wanted ones, in order.
+    """
+
+    def __init__(self, n: int, chosen: Callable[[list[Any], int], list[Any]]) -> None:
+        self._n = n
+        self._chosen = chosen
+        self._values: list[Any] = []
+
+    def add(self, value: Any) -> _Best:
+        self._values.append(value)
+        if len(self._values) > 2 * self._n + _SURPLUS:
+            self._values = self.chosen()
+        check_held(len(self._values))
+        return self
+
+    def chosen(self) -> list[Any]:
+        """The wanted ones of the values that were added."""
+        return self._chosen(self._values, self._n)
+
+
+def _best(
+    name: str,
+    n: Callable[[Document], Value],
+    value_for: Callable[[Document], Any],
+    chosen: Callable[[list[Any], int], list[Any]],
+    finish: Callable[[_Best], Value] = _Best.chosen,
+) -> Accumulator:
+    def start(identity: Value) -> _Best:
+        # MongoDB reads n from the fields of an _id that is a document.
+        return _Best(how_many_of(name, n(identity if type(identity) is dict else {})), chosen)
+
+    return Accumulator(value_for, start, _Best.add, finish)
+
+
+def _n_of_input(name: str, operand: Value, chosen: Callable[[list[Any], int], list[Any]]) -> Accumulator:
+    given = n_and_input(name, operand)
+    n, value_for = (_argument(given, each) for each in ("n", "input"))
+    return _best(name, n, lambda document: null_if_missing(value_for(document)), chosen)
+
+
+def _argument(given: Document, name: str) -> Callable[[Document], Value]:
+    with at(name):
+        return compile_expression(given[name])
+
+
+@accumulator("$firstN")
+def of_first_n(operand: Value) -> Accumulator:
+    """An array of the values of the first ``n`` documents, with null for those that are missing."""
+    return _n_of_input("$firstN", operand, lambda values, n: values[:n])
+
+
+@accumulator("$lastN")
+def of_last_n(operand: Value) -> Accumulator:
+    """An array of the values of the last ``n`` documents, with null for those that are missing."""
+    return _n_of_input("$lastN", operand, lambda values, n: values[-n:])
+
+
+@accumulator("$minN")
+def of_min_n(operand: Value) -> Accumulator:
+    """An array of the ``n`` least values, without null, the least first."""
+    return _n_of_input("$minN", operand, lambda values, n: ascending(values)[:n])
+
+
+@accumulator("$maxN")
+def of_max_n(operand: Value) -> Accumulator:
+    """An array of the ``n`` greatest values, without null, the greatest first."""
+    return _n_of_input("$maxN", operand, lambda values, n: ascending(values)[::-1][:n])
+
+
+_SORTED_CODES: Final = {
+    "object": "Location5788001",
+    "unknown": "Location5788002",
+    "n": "Location5788003",
+    "output": "Location5788004",
+    "sortBy": "Location5788005",
+}
+
+
+def _sorted(name: str, operand: Value, *, last: bool, single: bool) -> Accumulator:
+    names = ("output", "sortBy") if single else ("n", "output", "sortBy")
+    given = named_arguments(name, operand, names, names, _SORTED_CODES)
+    with at("sortBy"):
+        if type(given["sortBy"]) is not dict:
+            raise QueryError(
+                f"sortBy of {name} is an object of fields and directions, not {preview(given['sortBy'])}",
+                code="TypeMismatch",
+            )
+        sort = Sort(given["sortBy"])
+    output = _argument(given, "output")
+
+    def chosen(pairs: list[Any], n: int) -> list[Any]:
+        order = sort.positions([document for document, _ in pairs], limit=0 if last else n)
+        return [pairs[position] for position in (order[-n:] if last else order)]
+
+    def outputs(best: _Best) -> Value:
+        values = [value for _, value in best.chosen()]
+        return values[0] if single else values
+
+    return _best(
+        name,
+        (lambda _: 1) if single else _argument(given, "n"),
+        lambda document: (document, null_if_missing(output(document))),
+        chosen,
+        outputs,
+    )
+
+
+@accumulator("$top")
+def of_top(operand: Value) -> Accumulator:
+    """The ``output`` of the document that comes first by ``sortBy``."""
+    return _sorted("$top", operand, last=False, single=True)
+
+
+@accumulator("$topN")
+def of_top_n(operand: Value) -> Accumulator:
+    """An array of the ``output`` of the ``n`` documents that come first by ``sortBy``."""
+    return _sorted("$topN", operand, last=False, single=False)
+
+
+@accumulator("$bottom")
+def of_bottom(operand: Value) -> Accumulator:
+    """The ``output`` of the document that comes last by ``sortBy``."""
+    return _sorted("$bottom", operand, last=True, single=True)
+
+
+@accumulator("$bottomN")
+def of_bottom_n(operand: Value) -> Accumulator:
+    """An array of the ``output`` of the ``n`` documents that come last by ``sortBy``, in its order."""
+    return _sorted("$bottomN", operand, last=True, single=False)
+
+
+@accumulator("$median")
+def of_median(operand: Value) -> Accumulator:
+    """The number in the middle of the values: with an even number of them the lesser of the two."""
+    given = percentile_arguments("$median", MEDIAN_ARGUMENTS, operand)
+    with at("input"):
+        return _of_numbers(given["input"], lambda numbers: numbers_at(numbers, [0.5])[0])
+
+
+@accumulator("$percentile")
+def of_percentile(operand: Value) -> Accumulator:
+    """For each of ``p``, from 0 to 1, the least value that so large a share of the numbers does not exceed."""
+    given = percentile_arguments("$percentile", PERCENTILE_ARGUMENTS, operand)
+    shares = shares_of(given, SYSTEM_VARIABLES)
+    with at("input"):
+        return _of_numbers(given["input"], lambda numbers: numbers_at(numbers, shares))

@@ -1,0 +1,499 @@
+"""
+MongoDB's Atlas Data API, as its clients know it: its routes, envelopes, plain JSON and errors, over our collections.
+
+That service ended in September 2025; a program that was written for it goes on with another base URL.  An action is one
+function under ``@action``, from the side of a collection and the decoded body to what the service would answer.  What
+differs from the service, and why, is told in docs/from-atlas-data-api.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import werkzeug
+from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from werkzeug.datastructures import Authorization
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+
+from connectome import extjson
+from connectome.config import Settings
+from connectome.errors import (
+    AccessError,
+    ConnectomeError,
+    DuplicateKey,
+    Forbidden,
+    InvalidJSON,
+    InvalidRequest,
+    QueryError,
+    Unauthorized,
+    UpdateError,
+    at,
+)
+from connectome.extjson import preview
+from connectome.query import Document, Filter, Pipeline, Projection, Sort, Update, Value, compile_array_filters
+from connectome.query.clock import new_id
+from connectome.query.deadline import deadline
+from connectome.query.values import regex_options
+from connectome.schemas import Schema
+from connectome.service import Role, Service
+from connectome.stores import Find, Modify, Reader, Writer
+from connectome.web import bodies, problems
+from connectome.web.activity import Activity
+from connectome.web.envelopes import BOOLEAN, COUNT, OBJECT, OBJECT_OR_ARRAY, STRING, Shape, array, envelope
+from connectome.web.exchange import Answer, Request
+from connectome.web.limits import RequestRate
+from connectome.web.sizes import Sizes
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+ROUTE: Final = "/app/<app>/endpoint/data/<version>/action/<action>"
+# Alike, here.
+VERSIONS: Final = ("v1", "beta")
+METHODS: Final = ("POST", "OPTIONS")
+# What comes here by another method is refused here, in the shape of the service.
+ROUTED_METHODS: Final = (*METHODS, "GET", "HEAD", "PUT", "PATCH", "DELETE")
+# Stands in no credential, and may stand in a bearer token: a program has one key, for reading and for writing.
+_JOINS: Final = "+"
+# What every action takes: of these only the collection is looked at.
+_NAMESPACE: Final = {"dataSource": STRING, "database": STRING, "collection": STRING}
+
+
+@dataclass(frozen=True)
+class Found:
+    """
+    Documents that are the answer.
+
+    texts: whether they shall be canonical Extended JSON, or plain → each of them as text.
+    """
+
+    texts: Callable[[bool], Iterator[bytes]]
+
+
+_Function = Callable[[Any, dict[str, Any]], dict[str, Any] | Found]
+
+
+@dataclass(frozen=True)
+class Action:
+    """
+    One action of the service.
+
+    role: what it asks of the credential.
+    fails: what an error says that it failed to do.
+    status: of an answer that is no error.
+    """
+
+    name: str
+    role: Role
+    fails: str
+    status: int
+    body: Schema
+    fits: Callable[[Any], bool]
+    function: _Function
+
+    def decoded(self, content: bytes) -> dict[str, Any]:
+        """
+        What the body of a request says.
+
+        Raises:
+            InvalidRequest, InvalidJSON: It is not what this action takes.
+        """
+        body: dict[str, Any] = bodies.decoded(content)
+        if not self.fits(body):
+            bodies.require(self.body, body)
+        return body
+
+
+ACTIONS: Final[dict[str, Action]] = {}
+
+
+def action(
+    name: str,
+    *,
+    role: Role,
+    fails: str,
+    takes: dict[str, Shape],
+    required: Sequence[str] = (),
+    status: int = 200,
+) -> Callable[[_Function], _Function]:
+    """Declare a function as an action; it gets the ``Reader`` or ``Writer`` that ``role`` opens, and the body."""
+
+    def declare(function: _Function) -> _Function:
+        shape = envelope({**_NAMESPACE, **takes}, required=[*_NAMESPACE, *required])
+        ACTIONS[name] = Action(name, role, fails, status, Schema(shape.schema), shape.fits, function)
+        return function
+
+    return declare
+
+
+class Atlas:
+    """
+    Answers ``/app/<app>/endpoint/data/v1/action/<action>``.
+
+    Args:
+        activity: what is told of every answer.
+        settings: The limits are read of them.
+        rate: How often a credential may ask, here and elsewhere together.
+    """
+
+    def __init__(self, service: Service, activity: Activity, settings: Settings, rate: RequestRate | None) -> None:
+        self._service = service
+        self._activity = activity
+        self._max_time_seconds = settings.max_time_seconds
+        self._bounds = settings.max_body_bytes, settings.max_result_documents, settings.max_result_bytes
+        self._sizes = Sizes(settings.max_query_terms, settings.max_in_values)
+        self._rate = rate
+
+    def __call__(self, environ: WSGIEnvironment, version: str, name: str) -> Answer:
+        """The answer to a request for an action; whatever goes wrong is one too, in the words of the service."""
+        started = time.perf_counter()
+        request = Request(environ, *self._bounds)
+        body: dict[str, Any] = {}
+        standing: tuple[tuple[str, str], ...] = ()
+        try:
+            declared = _declared(version, name, request.method)
+            if request.method == "OPTIONS":
+                answer = Answer(b"", "text/html; charset=utf-8", headers=(("Allow", ", ".join(sorted(METHODS))),))
+            else:
+                keys = _keys(request)
+                content = request.body()
+                body = declared.decoded(content)
+                credential, side = self._side(keys, body["collection"], declared.role)
+                if self._rate:
+                    standing = self._rate.take((body["collection"], credential))
+                self._sizes.check(name, body, len(content))
+                with deadline(self._max_time_seconds):
+                    answer = _answer(request, declared.function(side, body), declared.status)
+        except Exception as error:
+            answer = _failure(error, request, ACTIONS.get(name))
+        if standing:
+            answer = answer.saying(*standing)
+        collection = body.get("collection", "")
+        self._activity.record(
+            name if name in ACTIONS else "",
+            collection if collection in self._service else "",
+            answer.status,
+            time.perf_counter() - started,
+            body.get("filter"),
+        )
+        return answer
+
+    def _side(self, keys: str, collection: str, role: Role) -> tuple[str, Reader | Writer]:
+        """The credential, of two that may be joined, that opens the side, and the side; else the last refusal."""
+        opened = self._service.reader if role == "read" else self._service.writer
+        one, _, other = keys.partition(_JOINS)
+        try:
+            return one, opened(one, collection)
+        except AccessError:
+            if not other:
+                raise
+        return other, opened(other, collection)
+
+
+def _declared(version: str, name: str, method: str) -> Action:
+    if version not in VERSIONS:
+        raise NotFound(f"there is no such version; expected {' or '.join(VERSIONS)}")
+    declared = ACTIONS.get(name)
+    if declared is None:
+        nearest = difflib.get_close_matches(name, ACTIONS, n=1)
+        raise NotFound(f"there is no such action; {f'did you mean {nearest[0]}?' if nearest else _known()}")
+    if method not in METHODS:
+        raise MethodNotAllowed(METHODS)
+    return declared
+
+
+def _known() -> str:
+    return f"expected one of {', '.join(ACTIONS)}"
+
+
+def _keys(request: Request) -> str:
+    """The key of a request: a bearer's token, else that of either header."""
+    given = Authorization.from_header(request.environ.get("HTTP_AUTHORIZATION"))
+    if given is not None and given.type == "bearer":
+        return given.token or ""
+    key = request.environ.get("HTTP_APIKEY") or request.environ.get("HTTP_API_KEY")
+    if not key:
+        raise InvalidRequest("no authentication methods were specified", pointer=None)
+    return str(key)
+
+
+def _answer(request: Request, value: dict[str, Any] | Found, status: int) -> Answer:
+    """An answer in canonical Extended JSON where the client asks for that, else in plain JSON."""
+    form = request.preferred(bodies.JSON, bodies.CANONICAL)
+    canonical = form == bodies.CANONICAL
+    if isinstance(value, Found):
+        texts = value.texts(canonical)
+        if most := request.max_result_documents:
+            texts = bodies.at_most(texts, most)
+        return Answer(bodies.joined(request, texts, b'{"documents":[', b",", b"]}"), form, status)
+    text = extjson.encode(value, mode="canonical") if canonical else extjson.encode(plain(value))
+    return Answer(text, form, status)
+
+
+# In JSON a quote inside of a string has a backslash in front: what looks like a type here is one.
+_TYPED: Final = b'{"$'
+_PLAIN_TEXTS: Final = re.compile(
+    rb'\{"\$(?:oid|date)":("(?:[0-9a-f]{24}|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{0,2}[1-9])?Z)")\}'
+)
+
+
+def plain_text(text: bytes) -> bytes:
+    """What ``plain`` makes of a document, from its relaxed Extended JSON; a tenth of the time where types are few."""
+    if _TYPED not in text:
+        return text
+    text = _PLAIN_TEXTS.sub(rb"\1", text)
+    return text if _TYPED not in text else extjson.encode(plain(extjson.loads(text)))
+
+
+def plain(value: Value) -> Any:
+    """
+    A value in the plain JSON of the service, which loses the types that JSON lacks; the same object where it has none.
+
+    What the service could not say at all, such as NaN or a date before the year 1, is Extended JSON.
+    """
+    kind = type(value)
+    if kind is dict:
+        members = {name: plain(each) for name, each in value.items()}
+        return value if all(map(_same, members.values(), value.values())) else members
+    if kind is list:
+        elements = list(map(plain, value))
+        return value if all(map(_same, elements, value)) else elements
+    return _PLAIN[kind](value) if kind in _PLAIN else value
+
+
+def _same(one: object, other: object) -> bool:
+    return one is other
+
+
+def _plain_date(date: datetime) -> str:
+    utc = date if date.tzinfo is None else date.astimezone(UTC)
+    text = utc.replace(tzinfo=None).isoformat(timespec="milliseconds")
+    return text.rstrip("0").rstrip(".") + "Z"
+
+
+def _plain_binary(binary: bytes) -> dict[str, Any]:
+    subtype = binary.subtype if isinstance(binary, Binary) else 0
+    return {"Subtype": subtype, "Data": base64.b64encode(binary).decode()}
+
+
+_PLAIN: Final[dict[type, Callable[[Any], Any]]] = {
+    ObjectId: str,
+    Int64: int,
+    Decimal128: str,
+    datetime: _plain_date,
+    DatetimeMS: extjson.to_json,
+    Binary: _plain_binary,
+    bytes: _plain_binary,
+    Regex: lambda regex: {"Pattern": regex.pattern, "Options": regex_options(regex)},
+    Timestamp: lambda stamp: {"T": stamp.time, "I": stamp.inc},
+    MinKey: lambda _: {},
+    MaxKey: lambda _: {},
+}
+
+# By status: what the service calls it, or would.  What is not here is about documents or a query, and so MongoDB's.
+_CODES: Final = {
+    401: "InvalidSession",
+    403: "NoMatchingRuleFound",
+    404: "EndpointNotFound",
+    405: "MethodNotAllowed",
+    413: "RequestTooLarge",
+    429: "TooManyRequests",
+}
+# The service answers 400 to whatever MongoDB refuses.
+_AS_400: Final = frozenset({404, 409, 422})
+
+
+def _failure(error: Exception, request: Request, declared: Action | None) -> Answer:
+    """The problem that an error is to everybody else, in the words and the shape of the service."""
+    problem = problems.of(error, request.method)
+    told = json.loads(b"".join(problem.pieces))
+    status, text = problem.status, told["detail"]
+    code = _CODES.get(status, "MongoDBError" if status < 500 else "InternalServerError")
+    if isinstance(error, Unauthorized):
+        text = "invalid session: error finding user for endpoint"
+    elif isinstance(error, Forbidden):
+        text += "; a key that does both is the two credentials, joined by '+'"
+    elif isinstance(error, NotFound):
+        text = error.description or text
+    elif isinstance(error, (InvalidRequest, InvalidJSON)):
+        code = "InvalidParameter"
+        text += f" (at {error.pointer})" if error.pointer else ""
+    elif isinstance(error, ConnectomeError) and code == "MongoDBError" and declared:
+        duplicate = "E11000 duplicate key error: " if isinstance(error, DuplicateKey) else ""
+        place = f" (at {error.pointer})" if error.pointer else ""
+        text = f"Failed to {declared.fails}: FunctionError: ({error.code}) {duplicate}{text}{place}"
+        status = 400 if status in _AS_400 else status
+    link = werkzeug.Request(request.environ).host_url
+    body = extjson.encode({"error": text, "error_code": code, "link": link})
+    return Answer(body, bodies.JSON, status, problem.headers)
+
+
+def _filter(body: dict[str, Any]) -> Filter:
+    with at("filter"):
+        return Filter(body.get("filter", {}))
+
+
+def _find(body: dict[str, Any], limit: int) -> Find:
+    filter = _filter(body)
+    with at("projection"):
+        projection = Projection(body.get("projection", {}), filter)
+    with at("sort"):
+        sort = Sort(body.get("sort", {}))
+    return Find(filter, projection, sort, int(body.get("skip", 0)), limit)
+
+
+_FIND: Final = {"filter": OBJECT, "projection": OBJECT, "sort": OBJECT_OR_ARRAY, "skip": COUNT}
+
+
+@action("findOne", role="read", fails="find document", takes=_FIND)
+def find_one(collection: Reader, body: dict[str, Any]) -> dict[str, Any]:
+    """The first document that matches, or null."""
+    return {"document": next(iter(collection.find(_find(body, limit=1))), None)}
+
+
+@action("find", role="read", fails="find documents", takes={**_FIND, "limit": COUNT})
+def find(collection: Reader, body: dict[str, Any]) -> Found:
+    """The documents that match; without a limit, all of them."""
+    question = _find(body, limit=int(body.get("limit", 0)))
+
+    def texts(canonical: bool) -> Iterator[bytes]:
+        if canonical:
+            return (extjson.encode(each, mode="canonical") for each in collection.find(question))
+        return map(plain_text, collection.encoded(question))
+
+    return Found(texts)
+
+
+@action(
+    "aggregate",
+    role="read",
+    fails="aggregate documents",
+    takes={"pipeline": array(OBJECT)},
+    required=["pipeline"],
+)
+def aggregate(collection: Reader, body: dict[str, Any]) -> Found:
+    """What the stages of a pipeline make of the documents."""
+    with at("pipeline"):
+        # All of them, before the first is sent: any may be refused.
+        made = list(collection.aggregate(Pipeline(body["pipeline"])))
+    return Found(
+        lambda canonical: (
+            extjson.encode(each, mode="canonical") if canonical else extjson.encode(plain(each)) for each in made
+        )
+    )
+
+
+def _identified(document: Document) -> Document:
+    """A document with the ``_id`` that drivers make, where it has none."""
+    return document if "_id" in document else {"_id": ObjectId(new_id()), **document}
+
+
+@action(
+    "insertOne",
+    role="write",
+    fails="insert document",
+    takes={"document": OBJECT},
+    required=["document"],
+    status=201,
+)
+def insert_one(collection: Writer, body: dict[str, Any]) -> dict[str, Any]:
+    """Add one document."""
+    with at("document"):
+        return {"insertedId": collection.insert_one(_identified(body["document"]))}
+
+
+@action(
+    "insertMany",
+    role="write",
+    fails="insert documents",
+    takes={"documents": array(OBJECT)},
+    required=["documents"],
+    status=201,
+)
+def insert_many(collection: Writer, body: dict[str, Any]) -> dict[str, Any]:
+    """Add documents: all of them, or none."""
+    with at("documents"):
+        return {"insertedIds": collection.insert_many(list(map(_identified, body["documents"])))}
+
+
+_UPDATE: Final = {"filter": OBJECT, "update": OBJECT_OR_ARRAY, "upsert": BOOLEAN, "arrayFilters": array(OBJECT)}
+
+
+@action("updateOne", role="write", fails="update document", takes=_UPDATE, required=["filter", "update"])
+def update_one(collection: Writer, body: dict[str, Any]) -> dict[str, Any]:
+    """Change the first document that matches; with ``upsert``, create one where none does."""
+    return _updated(collection, body, multi=False)
+
+
+@action("updateMany", role="write", fails="update documents", takes=_UPDATE, required=["filter", "update"])
+def update_many(collection: Writer, body: dict[str, Any]) -> dict[str, Any]:
+    """Change every document that matches; with ``upsert``, create one where none does."""
+    return _updated(collection, body, multi=True)
+
+
+def _updated(collection: Writer, body: dict[str, Any], *, multi: bool) -> dict[str, Any]:
+    source = body["update"]
+    with at("arrayFilters"):
+        array_filters = compile_array_filters(body.get("arrayFilters", []))
+    with at("update"):
+        if type(source) is dict:
+            _require_operators(source)
+        update = Update(source, array_filters)
+    return _modified(collection, body, update, "update", multi=multi)
+
+
+def _require_operators(update: Document) -> None:
+    # Elsewhere plain fields mean $set; drivers, and the service, take them for a replacement in the wrong place.
+    for name in update or [""]:
+        if not name.startswith("$"):
+            raise InvalidRequest(
+                f"the update operation document must contain atomic operators, such as $set, not {preview(update)}"
+            )
+
+
+@action(
+    "replaceOne",
+    role="write",
+    fails="replace document",
+    takes={"filter": OBJECT, "replacement": OBJECT, "upsert": BOOLEAN},
+    required=["filter", "replacement"],
+)
+def replace_one(collection: Writer, body: dict[str, Any]) -> dict[str, Any]:
+    """Put a document in the place of the first that matches; with ``upsert``, create it where none does."""
+    with at("replacement"):
+        for name in body["replacement"]:
+            if name.startswith("$"):
+                raise InvalidRequest(f"a replacement has no operators, such as {name}")
+    update = Update([{"$replaceWith": {"$literal": body["replacement"]}}])
+    return _modified(collection, body, update, "replacement", multi=False)
+
+
+def _modified(collection: Writer, body: dict[str, Any], update: Update, place: str, *, multi: bool) -> dict[str, Any]:
+    modify = Modify(_filter(body), update, upsert=body.get("upsert", False), multi=multi, new_id=ObjectId(new_id()))
+    try:
+        modified = collection.update(modify)
+    except (QueryError, UpdateError) as error:
+        with at(place if isinstance(error, UpdateError) else "filter"):
+            raise
+    counts: dict[str, Any] = {"matchedCount": modified.matched, "modifiedCount": modified.modified}
+    return counts if modified.upserted is None else {**counts, "upsertedId": modified.upserted["_id"]}
+
+
+@action("deleteOne", role="write", fails="delete document", takes={"filter": OBJECT}, required=["filter"])
+def delete_one(collection: Writer, body: dict[str, Any]) -> dict[str, Any]:
+    """Delete the first document that matches."""
+    return {"deletedCount": collection.delete_one(_filter(body)).deleted}
+
+
+@action("deleteMany", role="write", fails="delete documents", takes={"filter": OBJECT}, required=["filter"])
+def delete_many(collection: Writer, body: dict[str, Any]) -> dict[str, Any]:
+    """Delete every document that matches; ``{}`` matches all."""
+    return {"deletedCount": collection.delete_many(_filter(body)).deleted}

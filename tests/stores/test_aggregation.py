@@ -1,0 +1,112 @@
+"""What a store does for the Atlas Data API's routes: pipelines, the deletion of one document, ids that are given."""
+
+from __future__ import annotations
+
+import pytest
+from bson import ObjectId
+
+from connectome.errors import CollectionDamaged, QueryError
+from connectome.query import Filter, Pipeline, Update
+from connectome.stores import Barred, Find, Modify
+
+
+@pytest.fixture
+def numbers(store):
+    """A collection of a hundred documents, ``_id`` from 0 on, ``n`` from 99 down, ``odd``."""
+    collection = store.collection("numbers", None, new=True)
+    collection.insert_many([{"_id": n, "n": 99 - n, "odd": n % 2 == 1} for n in range(100)])
+    return collection
+
+
+def documents(collection):
+    return list(collection.find(Find()))
+
+
+class TestAggregate:
+    @pytest.mark.parametrize(
+        ("stages", "expected"),
+        [
+            ([{"$match": {"_id": 7}}], [{"_id": 7, "n": 92, "odd": True}]),
+            ([{"$match": {"n": {"$lt": 2}}}, {"$project": {"n": 1}}], [{"_id": 98, "n": 1}, {"_id": 99, "n": 0}]),
+            ([{"$sort": {"n": 1}}, {"$skip": 1}, {"$limit": 1}, {"$unset": "odd"}], [{"_id": 98, "n": 1}]),
+            ([{"$match": {"odd": True}}, {"$count": "odd"}], [{"odd": 50}]),
+            ([{"$match": {"odd": 1}}, {"$count": "odd"}], []),
+            ([{"$skip": 90}, {"$count": "n"}], [{"n": 10}]),
+            (
+                [{"$group": {"_id": "$odd", "sum": {"$sum": "$n"}}}, {"$sort": {"_id": 1}}],
+                [{"_id": False, "sum": 2500}, {"_id": True, "sum": 2450}],
+            ),
+        ],
+    )
+    def test_makes_of_the_documents_what_the_stages_say(self, numbers, stages, expected):
+        """Whatever part of a pipeline the store does by itself, the answer is that of the stages."""
+        assert list(numbers.aggregate(Pipeline(stages))) == expected
+
+    def test_makes_the_index_that_a_find_would_make(self, numbers):
+        """A filter at the beginning is asked as a find asks it, so that its path gets an index of its own."""
+        numbers.insert_many([{"n": n} for n in range(100, 3000)])
+
+        for _ in range(3):
+            list(numbers.aggregate(Pipeline([{"$match": {"n": 5}}, {"$project": {"n": 1}}])))
+
+        assert [index.path for index in numbers.indexes()] == ["n"]
+
+    def test_a_stage_of_mongodb_is_refused_by_its_place(self, numbers):
+        """What is not done here is refused when it is asked for, before any document is made."""
+        pipeline = Pipeline([{"$match": {}}, {"$facet": {"a": [{"$bucketAuto": {}}]}}])
+
+        with pytest.raises(QueryError) as caught:
+            numbers.aggregate(pipeline)
+
+        assert caught.value.pointer == "/1/$facet/a/0/$bucketAuto"
+
+    def test_leaves_the_documents_alone(self, numbers):
+        """Stages make new documents."""
+        before = documents(numbers)
+
+        list(numbers.aggregate(Pipeline([{"$set": {"n": 0}}, {"$unset": "odd"}])))
+
+        assert documents(numbers) == before
+
+
+class TestDeleteOne:
+    def test_removes_the_first(self, numbers):
+        """Of the documents that match the first in natural order goes."""
+        assert numbers.delete_one(Filter({"odd": True})).deleted == 1
+        assert [each["_id"] for each in documents(numbers)][:3] == [0, 2, 3]
+
+    def test_of_none(self, numbers):
+        """Where nothing matches nothing goes."""
+        assert numbers.delete_one(Filter({"odd": "x"})).deleted == 0
+        assert len(documents(numbers)) == 100
+
+
+class TestNewId:
+    @pytest.mark.parametrize("source", [{"a": 1}, {"$set": {"a": 1}}, [{"$set": {"a": 1}}]])
+    def test_is_that_of_the_document_which_an_upsert_creates(self, numbers, source):
+        """Where nothing fixes the ``_id``, it is the one that was given."""
+        identity = ObjectId()
+
+        upserted = numbers.update(Modify(Filter({"b": 2}), Update(source), upsert=True, new_id=identity)).upserted
+
+        assert upserted == {"_id": identity, "b": 2, "a": 1}
+        assert list(numbers.find(Find(Filter({"_id": identity})))) == [upserted]
+
+    @pytest.mark.parametrize(
+        ("filter", "source"), [({"_id": -1}, {"a": 1}), ({"b": 1}, {"_id": -1}), ({}, [{"$replaceWith": {"_id": -1}}])]
+    )
+    def test_is_not_wanted_where_another_is_fixed(self, numbers, filter, source):
+        """The filter's, or the update's, comes first."""
+        modify = Modify(Filter({**filter, "none": 1}), Update(source), upsert=True, new_id=ObjectId())
+
+        assert numbers.update(modify).upserted["_id"] == -1
+
+
+class TestBarred:
+    def test_answers_nothing_here_either(self):
+        """A collection that is damaged neither aggregates nor deletes."""
+        barred = Barred(CollectionDamaged("a byte"))
+
+        for refused in (lambda: barred.aggregate(Pipeline([])), lambda: barred.delete_one(Filter({}))):
+            with pytest.raises(CollectionDamaged):
+                refused()
