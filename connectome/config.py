@@ -69,7 +69,8 @@ class Settings:
     port: int = _setting(8000, "The port to listen on; 0 takes a free one.", short="p")
     server: str = _setting(
         "auto",
-        "What speaks HTTP: granian, waitress, gunicorn, or auto for granian where it is installed, else waitress.",
+        "What speaks HTTP: granian, waitress, gunicorn, or auto for granian where it is installed and strangers do not "
+        "connect, else waitress.",
     )
     threads: int = _setting(8, "How many requests are worked on at the same time.")
     durability: str = _setting("full", "When a write is synced: full, interval, os or memory; see docs/durability.md.")
@@ -135,6 +136,9 @@ class Settings:
     metrics_token: str = _setting(
         "", "A token that opens /-/metrics and nothing else; the administrator's does too.", secret="token"
     )
+    store: str = _setting(
+        "", "The URL of a MongoDB database that keeps everything instead; see docs/scaling.md.", secret="url"
+    )
     # Of those that ``from_environ`` was given, where from.
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
 
@@ -161,6 +165,11 @@ class Settings:
         """Where the value of a setting comes from."""
         changed = getattr(self, name) != self.__dataclass_fields__[name].default
         return self.origins.get(name, "argument" if changed else "default")
+
+    @property
+    def place(self) -> Path | str:
+        """Where the collections are: the URL of a database where there is one, else the data directory."""
+        return self.store or self.data
 
     @property
     def origins_allowed(self) -> Origins:
@@ -201,7 +210,7 @@ class Settings:
     @property
     def shared(self) -> bool:
         """Whether other processes may have the store at the same time: MongoDB's, never the embedded one."""
-        return str(getattr(self, "store", "")).startswith(("mongodb://", "mongodb+srv://"))
+        return self.store.startswith(("mongodb://", "mongodb+srv://"))
 
     @classmethod
     def from_environ(

@@ -208,7 +208,7 @@ def opened(settings: Settings, *, holder: str = "") -> Service:
     Raises:
         StoreLocked, StoreFailed: The store, or the catalog in it, cannot be had.
     """
-    store = open_store(settings.data, holder=holder, **settings.embedded)
+    store = open_store(settings.place, holder=holder, **settings.embedded)
     return Service(read_only(store) if settings.read_only else store)
 
 
@@ -308,6 +308,11 @@ class Service:
         """The kind of store."""
         return self._store.name
 
+    @property
+    def place(self) -> str:
+        """Where the store is, for people."""
+        return self._store.place
+
     def require_store(self) -> None:
         """
         Ask the store for something that it has to fetch.
@@ -401,6 +406,22 @@ class Service:
         self._look()
         return self._entry(collection).collection
 
+    def recipe(self, collection: str) -> dict[str, Any]:
+        """
+        What ``create`` takes to make another of a collection, without its documents: its credentials are those of the
+        new one too, whether they can be read or not.
+
+        Raises:
+            NoSuchCollection: There is none of this name.
+        """
+        entry = self._entry(collection)
+        return {
+            "id": entry.id,
+            "title": entry.title,
+            "schema": entry.schema.source if entry.schema else None,
+            "credentials": entry.credentials.record(entry.created),
+        }
+
     def first_documents(self, collection: str, count: int) -> list[Document]:
         """
         The first documents of a collection, up to ``count``; they are shared and never to be changed.
@@ -461,7 +482,7 @@ class Service:
         with at("credentials"):
             keys = _given(credentials or {}, created)
         with at("schema"):
-            compiled = None if schema is None else Schema(schema)
+            compiled = None if schema is None else self._store.schema(schema)
         self._reserve(name)
         try:
             collection = self._store.collection(name, compiled, new=True)
@@ -557,7 +578,7 @@ class Service:
             entry = replace(entry, title=changes["title"])
         if "schema" in changes:
             with at("schema"):
-                compiled = None if changes["schema"] is None else Schema(changes["schema"])
+                compiled = None if changes["schema"] is None else self._store.schema(changes["schema"])
             entry.collection.set_schema(compiled)
             entry = replace(entry, schema=compiled)
         try:

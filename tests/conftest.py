@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import requests
+from mongodb_server import MongoDBServer, new_database
 
 from connectome.stores import Store, open_store
 
@@ -55,8 +56,9 @@ class Server:
     output: all that it wrote, stdout then stderr; known once it has ended.
     """
 
-    def __init__(self, data: Path, *options: str, road: str = "express") -> None:
+    def __init__(self, data: Path, *options: str, road: str = "express", token: str = "") -> None:
         self.data = data
+        self.token = token
         self.output = ""
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 -- closed when the process has ended
         self.process = subprocess.Popen(
@@ -64,7 +66,10 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={name: value for name, value in os.environ.items() if not name.startswith("CONNECTOME_")},
+            env={
+                **{name: value for name, value in os.environ.items() if not name.startswith("CONNECTOME_")},
+                **({"CONNECTOME_ADMIN_TOKEN": token} if token else {}),
+            },
         )
         self._session = requests.Session()
         self._session.trust_env = False
@@ -76,7 +81,9 @@ class Server:
 
     @property
     def admin(self) -> Administrator:
-        """The administrator, with the token that the data directory keeps."""
+        """The administrator, with the token that the server was given, or that the data directory keeps."""
+        if self.token:
+            return Administrator(self, self.token)
         return Administrator(self, json.loads((self.data / "connectome.administrator.json").read_text())["token"])
 
     def request(self, method: str, path: str, body: Any = b"", **options: Any) -> requests.Response:
@@ -172,9 +179,9 @@ class Administrator:
 
 
 @contextmanager
-def running(data: Path, *options: str, road: str = "express") -> Iterator[Server]:
+def running(data: Path, *options: str, road: str = "express", token: str = "") -> Iterator[Server]:
     """A server for the length of a ``with``; it writes no traceback, and ends well where the test did not end it."""
-    server = Server(data, *options, road=road)
+    server = Server(data, *options, road=road, token=token)
     try:
         yield server
         stopped_by_the_test = server.process.poll() is not None
@@ -198,21 +205,61 @@ def store(directory: Path) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="session")
+def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a MongoDB server, without a database: the one that is named, else one of the tests' own."""
+    if named := os.environ.get("CONNECTOME_TEST_MONGODB"):
+        yield named.rstrip("/")
+        return
+    with closing(MongoDBServer()) as server:
+        yield server.url
+
+
+@pytest.fixture
+def database(mongodb: str) -> Iterator[str]:
+    """The URL of a database in which nothing is yet, and after the test nothing is left."""
+    with new_database(mongodb) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def servers() -> Callable[..., AbstractContextManager[Server]]:
     """Servers over any directory: ``with servers(tmp_path, "--threads", "2") as server``."""
     return running
 
 
-@pytest.fixture(scope="session", params=["express", "flask"])
+@pytest.fixture(scope="session", params=["express", "flask", "mongodb"])
 def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
     """
-    A server that the whole session shares, once for each road to the operations.
+    A server that the whole session shares, once for each road to the operations, and once over MongoDB.
 
     The first runs on what is taken by itself, which is granian where it is installed, the second on waitress.
     """
+    data = tmp_path_factory.mktemp("data")
+    if request.param == "mongodb":
+        with (
+            new_database(request.getfixturevalue("mongodb")) as url,
+            running(data, "--store", url, token="ca_of_the_tests") as server,
+        ):
+            yield server
+        return
     options = {"express": (), "flask": ("--server", "waitress")}[request.param]
-    with running(tmp_path_factory.mktemp("data"), *options, road=request.param) as server:
+    with running(data, *options, road=request.param) as server:
         yield server
+
+
+# What else stands on a server is the same code over any store.
+_OVER_MONGODB = ("test_api.py",)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Ask the server over MongoDB for the operations alone."""
+    items[:] = [
+        item
+        for item in items
+        if item.path.name in _OVER_MONGODB
+        or getattr(item, "callspec", None) is None
+        or item.callspec.params.get("server") != "mongodb"
+    ]
 
 
 @pytest.fixture(scope="session")

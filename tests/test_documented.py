@@ -35,10 +35,12 @@ PAGES = [
     "docs/durability.md",
     "docs/from-atlas-data-api.md",
     "docs/integration.md",
+    "docs/limits.md",
     "docs/mock.md",
     "docs/operations.md",
     "docs/performance.md",
     "docs/query-language.md",
+    "docs/scaling.md",
     "docs/security.md",
     "docs/testing.md",
 ]

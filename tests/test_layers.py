@@ -29,7 +29,7 @@ FLOORS = {
     "connectome.splitting": 2,
     "connectome.query": 2,
     "connectome.inference": 3,
-    "connectome.seeds": 3,
+    "connectome.seeds": 5,
     "connectome.stores": 3,
     "connectome.formats": 4,
     "connectome.service": 4,

@@ -81,8 +81,9 @@ class SharedLedger:
 
 
 class SharedStore:
-    name = "shared"
+    name = place = "shared"
     shared = True
+    schema = staticmethod(Schema)
 
     def __init__(self, database: Database) -> None:
         self._database = database

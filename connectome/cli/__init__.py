@@ -68,6 +68,7 @@ COMMANDS: Final[dict[str, str]] = {
     "backup": "upkeep",
     "restore": "upkeep",
     "mock": "mock",
+    "migrate": "migrate",
     "check": "upkeep",
     "repair": "upkeep",
     "doctor": "diagnosis",

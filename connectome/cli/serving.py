@@ -224,7 +224,7 @@ def _greet(service: Service, settings: Settings, url: str, login: str | None) ->
     collections = service.collections()
     total = sum(each["count"] or 0 for each in collections)
     public = settings.public_url or url
-    store = f"{service.store} store" if settings.shared else f"data in {settings.data}"
+    store = f"data in {service.place if settings.shared else settings.data}"
     click.echo(f"{click.style('Connectome', bold=True)} {__version__} at {url}, {store}: ", nl=False)
     click.echo(f"{plural(len(collections), 'collection')}, {plural(total, 'document')}", nl=False)
     click.echo(", to be read alone\n" if settings.read_only else "\n")

@@ -13,6 +13,7 @@ import difflib
 import operator
 import random
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -405,7 +406,7 @@ def _type_codes(choice: Value) -> frozenset[int]:
         if choice not in TYPE_ALIASES:
             nearest = difflib.get_close_matches(choice, TYPE_ALIASES, n=1)
             hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-            raise QueryError(f"unknown type name alias: {choice}{hint}")
+            raise QueryError(f"unknown type name alias: {preview(choice)}{hint}")
         return frozenset({TYPE_ALIASES[choice]})
     if not is_number(choice):
         raise QueryError(
@@ -698,7 +699,8 @@ def _require_one(operand: Value, name: str) -> None:
 @top_level_operator("$sampleRate")
 def sample_rate(operand: Value) -> Condition:
     """Match each document with a probability from 0 to 1."""
-    if not is_number(operand) or not 0 <= exact(operand) <= 1:
+    number = exact(operand) if is_number(operand) else -1
+    if (isinstance(number, Decimal) and number.is_nan()) or not 0 <= number <= 1:
         raise QueryError(f"$sampleRate needs a number from 0 to 1, not {preview(operand)}")
-    rate = float(exact(operand))
+    rate = float(number)
     return Condition(lambda _: random.random() < rate)

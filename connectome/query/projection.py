@@ -277,6 +277,8 @@ def _slice(value: Document) -> Callable[[list[Value]], list[Value]] | None:
             )
         if len(operand) != 2 or not is_number(operand[0]):
             return None
+        if not is_number(operand[1]):
+            raise QueryError(f"$slice keeps a number of elements, not {preview(operand[1])}", code="Location28724")
         skip, limit = map(_whole, operand)
         if limit <= 0:
             raise QueryError(f"$slice keeps a positive number of elements, not {limit}", code="Location28724")

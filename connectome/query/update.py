@@ -63,6 +63,7 @@ class Update:
 
     def __init__(self, source: Value, array_filters: ArrayFilters = MappingProxyType({})) -> None:
         self.source = source
+        self.array_filters = array_filters
         self._change = _pipeline(source, array_filters) if type(source) is list else _Operators(source, array_filters)
 
     def apply(self, document: Document, filter: Filter | None = None) -> Document:
@@ -313,7 +314,7 @@ def rename(path: str, operand: Value, place: tuple[str, ...]) -> list[tuple[str,
         raise UpdateError(f"$rename needs the new name as a string, not {preview(operand)}")
     source, target = writable_path(path), writable_path(operand)
     if any(part == "$" or is_all(part) for part in (*source, *target)):
-        raise UpdateError(f"$rename takes no positional part: {path!r} to {operand!r}")
+        raise UpdateError(f"$rename takes no positional part: {path!r} to {preview(operand)}")
     if source == target:
         raise UpdateError(f"$rename needs two different names, and both are {operand!r}")
     shorter = min(len(source), len(target))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from connectome.errors import ConfigurationError
 from connectome.stores.base import Barred as Barred
 from connectome.stores.base import Collection as Collection
 from connectome.stores.base import Deleted as Deleted
@@ -24,18 +26,37 @@ from connectome.stores.base import Watched as Watched
 from connectome.stores.base import Writer as Writer
 from connectome.stores.base import index_path as index_path
 
+# From the scheme of a URL to the module and the class of its store, which is imported when it is asked for.
+_STORES: Final = {
+    "mongodb": ("connectome.stores.mongodb", "MongoDBStore"),
+    "mongodb+srv": ("connectome.stores.mongodb", "MongoDBStore"),
+}
 
-def open_store(directory: Path, **settings: Any) -> Store:
+
+def open_store(place: Path | str, **settings: Any) -> Store:
     """
-    Open the store in a data directory, making the directory where there is none.
+    Open the store at a place: in a data directory, which is made where there is none, or behind a URL.
 
     Args:
-        settings: As ``EmbeddedStore`` takes them.
+        place: A path; or, as text, a URL.
+        settings: As ``EmbeddedStore`` takes them; a server has settings of its own.
 
     Raises:
         StoreLocked: Another process holds the directory.
-        StoreFailed: The directory cannot be read or written, or holds what cannot be understood.
+        StoreFailed: The directory cannot be read or written, or holds what cannot be understood; or there is nobody to
+            answer at the URL.
+        ConfigurationError: It is no URL of a store.
     """
-    from connectome.stores.embedded import EmbeddedStore
+    if isinstance(place, Path):
+        from connectome.stores.embedded import EmbeddedStore
 
-    return EmbeddedStore(directory, **settings)
+        return EmbeddedStore(place, **settings)
+    scheme = place.partition("://")[0]
+    if "://" not in place or scheme not in _STORES:
+        # What was given is not repeated: a password may stand in it.
+        raise ConfigurationError(
+            f"a store is a URL that begins with {' or '.join(f'{each}://' for each in _STORES)}, and this one does not"
+        )
+    module, name = _STORES[scheme]
+    store: Store = getattr(import_module(module), name)(place)
+    return store

@@ -356,11 +356,22 @@ class Store(Protocol):
     """
     A place for collections.
 
+    name: the kind of store.
+    place: where it is, for people: no password stands in it.
     shared: other processes may change it at the same time; what ``collection`` gives finds the documents by name.
     """
 
     name: str
+    place: str
     shared: bool
+
+    def schema(self, source: Any) -> Schema:
+        """
+        A compiled schema that this store can have documents satisfy.
+
+        Raises:
+            InvalidRequest: ``InvalidSchema`` -- no schema, or one that it cannot enforce.
+        """
 
     def collection(self, name: str, schema: Schema | None, *, new: bool = False) -> Collection:
         """

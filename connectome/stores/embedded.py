@@ -815,6 +815,7 @@ class EmbeddedStore:
     ) -> None:
         self._load_bytes = load_bytes
         self._directory = directory
+        self.place = str(directory)
         self._durability = durability
         self._checkpoint_writes = checkpoint_writes
         self._checkpoint_bytes = checkpoint_bytes
@@ -838,6 +839,9 @@ class EmbeddedStore:
         self._syncing = threading.Thread(target=self._sync_often, name="connectome-sync", daemon=True)
         if durability == "interval":
             self._syncing.start()
+
+    def schema(self, source: Any) -> Schema:
+        return Schema(source)
 
     def _sync_often(self) -> None:
         while not self._closing.wait(SYNC_SECONDS):

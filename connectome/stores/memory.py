@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from connectome.schemas import Schema
 from connectome.stores.embedded import EmbeddedCollection, LiveTable, MemoryLedger
 
@@ -15,12 +17,16 @@ class MemoryStore:
     """
 
     name = "memory"
+    place = "memory"
     shared = False
 
     def __init__(self, *, cache_bytes: int = 2**28) -> None:
         self._cache_bytes = cache_bytes
         self._ledgers: dict[str, MemoryLedger] = {}
         self._collections: dict[str, EmbeddedCollection] = {}
+
+    def schema(self, source: Any) -> Schema:
+        return Schema(source)
 
     def collection(self, name: str, schema: Schema | None, *, new: bool = False) -> EmbeddedCollection:
         if new or name not in self._collections:

@@ -1,4 +1,4 @@
-"""Collections in TinyDB files: all or nothing, in natural order, durable, and held by one process."""
+"""Collections in TinyDB files, beyond what ``test_stores`` says of every store: durable, held by one process."""
 
 from __future__ import annotations
 
@@ -16,29 +16,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bson import Int64, ObjectId, Regex
-from hypothesis import HealthCheck, given, settings
+from birds import BIRDS, assert_identical, change, everything
+from bson import Int64
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import canonical, documents
 from tinydb import TinyDB
 
 from connectome import extjson
 from connectome.errors import (
-    ConnectomeError,
     DuplicateKey,
-    Failure,
-    InvalidRequest,
     NoSpace,
-    QueryError,
-    SchemaViolation,
     StoreFailed,
     StoreLocked,
-    TooManyAffected,
     UpdateError,
 )
-from connectome.query import Filter, Projection, Sort, Update
+from connectome.query import Filter, Sort
 from connectome.schemas import Schema
-from connectome.stores import Collection, Find, Guard, Modified, Modify, Store, open_store
+from connectome.stores import Collection, Find, Store, open_store
 from connectome.stores.embedded import EmbeddedStore
 
 
@@ -49,6 +44,13 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.fixture
+def store(directory: Path) -> Iterator[Store]:
+    """The store of ``directory``, opened in this process."""
+    with closing(open_store(directory)) as store:
+        yield store
+
+
+@pytest.fixture
 def collection(store: Store) -> Collection:
     """A collection of three birds."""
     collection = store.collection("birds", None, new=True)
@@ -56,179 +58,12 @@ def collection(store: Store) -> Collection:
     return collection
 
 
-BIRDS = [
-    {"_id": "kestrel", "wings": 2, "eggs": [4, 5]},
-    {"_id": "owl", "wings": 2, "eggs": [3]},
-    {"_id": "wren", "wings": 2, "sings": {"well": True}},
-]
-
-
-def everything(collection: Collection) -> list[Any]:
-    return list(collection.find(Find()))
-
-
 def reopened(store: Store, *, schema: Schema | None = None) -> Collection:
     """The birds as a fresh look at the disk finds them."""
     return store.collection("birds", schema)
 
 
-def change(filter: Any, update: Any, **options: bool) -> Modify:
-    return Modify(Filter(filter), Update(update), **options)
-
-
-def assert_identical(got: Any, expected: Any) -> None:
-    """Equal down to the type of every number and the order of every field."""
-    assert canonical(got) == canonical(expected)
-
-
-class TestInsertOne:
-    def test_a_document_is_kept_as_it_came(self, store):
-        """Its fields stay in their order, its _id is the answer."""
-        collection = store.collection("birds", None, new=True)
-
-        assert collection.insert_one({"_id": 7, "b": 1, "a": 2}) == 7
-        assert_identical(everything(collection), [{"_id": 7, "b": 1, "a": 2}])
-
-    def test_an_id_is_made_where_there_is_none(self, store):
-        """24 hexadecimal digits, in front of the other fields."""
-        collection = store.collection("birds", None, new=True)
-
-        identity = collection.insert_one({"b": 1})
-
-        assert ObjectId.is_valid(identity)
-        assert type(identity) is str
-        assert_identical(everything(collection), [{"_id": identity, "b": 1}])
-
-    def test_the_id_moves_to_the_front(self, store):
-        """As MongoDB keeps it; the other fields stay in their order."""
-        collection = store.collection("birds", None, new=True)
-
-        collection.insert_one({"b": 1, "_id": 7, "a": 2})
-
-        assert_identical(everything(collection), [{"_id": 7, "b": 1, "a": 2}])
-
-    def test_the_document_that_came_is_not_changed(self, store):
-        """The caller's own dict gets no _id."""
-        document = {"b": 1}
-
-        store.collection("birds", None, new=True).insert_one(document)
-
-        assert document == {"b": 1}
-
-    def test_a_taken_id_is_refused_at_its_place(self, collection):
-        """The pointer leads from the document on."""
-        with pytest.raises(DuplicateKey) as caught:
-            collection.insert_one({"_id": "owl"})
-
-        assert (caught.value.detail, caught.value.pointer) == ('_id "owl" is taken', "/_id")
-        assert everything(collection) == BIRDS
-
-    @pytest.mark.parametrize("identity", [[1], [], Regex("a")])
-    def test_an_array_or_a_pattern_is_no_id(self, collection, identity):
-        """Neither could be looked up."""
-        with pytest.raises(InvalidRequest) as caught:
-            collection.insert_one({"_id": identity})
-
-        assert caught.value.pointer == "/_id"
-        assert everything(collection) == BIRDS
-
-    @pytest.mark.parametrize("identity", [None, True, 1.5, {"a": [1]}, float("nan"), Int64(5), ObjectId("0" * 24)])
-    def test_any_other_value_is_an_id(self, store, identity):
-        """It is unique like every other, also after the store is opened again."""
-        store.collection("birds", None, new=True).insert_one({"_id": identity})
-
-        with pytest.raises(DuplicateKey):
-            reopened(store).insert_one({"_id": identity})
-
-    @pytest.mark.parametrize(("one", "other"), [(1, 1.0), (Int64(1), 1), (0.0, -0.0)])
-    def test_ids_that_are_equal_in_bson_are_one(self, store, one, other):
-        """``1`` and ``1.0`` name the same document."""
-        collection = store.collection("birds", None, new=True)
-        collection.insert_one({"_id": one})
-
-        with pytest.raises(DuplicateKey):
-            collection.insert_one({"_id": other})
-
-    def test_true_is_not_one(self, store):
-        """Two brackets, two documents."""
-        collection = store.collection("birds", None, new=True)
-
-        assert collection.insert_many([{"_id": 1}, {"_id": True}, {"_id": "1"}]) == [1, True, "1"]
-
-
-class TestInsertMany:
-    def test_the_ids_come_back_in_order(self, store):
-        """One for each document, made or given."""
-        identities = store.collection("birds", None, new=True).insert_many([{"_id": "a"}, {"n": 1}, {"_id": "b"}])
-
-        assert identities[::2] == ["a", "b"]
-        assert ObjectId.is_valid(identities[1])
-
-    def test_nothing_is_kept_when_one_document_is_refused(self, collection, store):
-        """A batch with one duplicate inserts none of its documents."""
-        with pytest.raises(DuplicateKey) as caught:
-            collection.insert_many([{"_id": "robin"}, {"_id": "owl"}])
-
-        assert caught.value.pointer == "/1/_id"
-        assert everything(collection) == BIRDS
-        assert everything(reopened(store)) == BIRDS
-
-    def test_a_batch_may_not_hold_an_id_twice(self, collection):
-        """The second is the one to blame."""
-        with pytest.raises(DuplicateKey) as caught:
-            collection.insert_many([{"_id": 1}, {"_id": 2}, {"_id": 1.0}])
-
-        assert caught.value.pointer == "/2/_id"
-        assert everything(collection) == BIRDS
-
-    def test_an_id_of_a_refused_batch_is_free(self, collection):
-        """A refused request leaves no trace."""
-        with pytest.raises(DuplicateKey):
-            collection.insert_many([{"_id": "robin"}, {"_id": "owl"}])
-
-        assert collection.insert_one({"_id": "robin"}) == "robin"
-
-    def test_an_empty_batch_is_no_error(self, collection):
-        """It holds nothing to refuse."""
-        assert collection.insert_many([]) == []
-        assert everything(collection) == BIRDS
-
-    def test_every_document_that_fails_the_schema_is_named(self, store):
-        """Nothing is kept, and each failure has its place in the batch."""
-        collection = store.collection("birds", Schema({"properties": {"wings": {"type": "integer"}}}), new=True)
-
-        with pytest.raises(SchemaViolation) as caught:
-            collection.insert_many([{"wings": "two"}, {"wings": 2}, {"wings": 2.5}])
-
-        assert caught.value.failures == [
-            Failure('expected integer, not "two"', "/0/wings"),
-            Failure("expected integer, not 2.5", "/2/wings"),
-        ]
-        assert everything(collection) == []
-
-
 class TestUpdate:
-    def test_every_match_is_changed(self, collection):
-        """The others stay as they are, and all in their order."""
-        assert outcome(collection.update(change({"eggs": {"$exists": True}}, {"$set": {"nest": 1}}))) == (2, 2, None)
-        assert_identical(
-            everything(collection),
-            [
-                {"_id": "kestrel", "wings": 2, "eggs": [4, 5], "nest": 1},
-                {"_id": "owl", "wings": 2, "eggs": [3], "nest": 1},
-                {"_id": "wren", "wings": 2, "sings": {"well": True}},
-            ],
-        )
-
-    def test_without_multi_the_first_match_is_changed(self, collection):
-        """The first in natural order."""
-        assert outcome(collection.update(change({"wings": 2}, {"$inc": {"wings": 1}}, multi=False))) == (1, 1, None)
-        assert [bird["wings"] for bird in everything(collection)] == [3, 2, 2]
-
-    def test_what_does_not_change_is_matched_and_not_modified(self, collection):
-        """modifiedCount counts changes alone."""
-        assert outcome(collection.update(change({}, {"$set": {"sings": {"well": True}}}))) == (3, 2, None)
-
     def test_an_update_that_changes_nothing_writes_nothing(self, collection, directory):
         """The file is not even touched."""
         before = (directory / "birds.json").stat().st_mtime_ns
@@ -236,49 +71,6 @@ class TestUpdate:
         collection.update(change({}, {"$set": {"wings": 2}}))
 
         assert (directory / "birds.json").stat().st_mtime_ns == before
-
-    def test_one_document_that_refuses_keeps_all_as_they_are(self, collection, store):
-        """Stronger than MongoDB, which would have changed the first two."""
-        with pytest.raises(UpdateError):
-            collection.update(change({}, {"$set": {"sings.well": True}, "$push": {"wings": 3}}))
-
-        assert everything(collection) == BIRDS
-        assert everything(reopened(store)) == BIRDS
-
-    def test_one_document_that_breaks_the_schema_keeps_all_as_they_are(self, store):
-        """The violation names the document."""
-        collection = store.collection("birds", Schema({"properties": {"wings": {"maximum": 3}}}), new=True)
-        collection.insert_many([{"_id": "a", "wings": 1}, {"_id": "b", "wings": 3}])
-
-        with pytest.raises(SchemaViolation) as caught:
-            collection.update(change({}, {"$inc": {"wings": 1}}))
-
-        assert (caught.value.document_id, caught.value.pointer) == ("b", "/wings")
-        assert everything(collection) == [{"_id": "a", "wings": 1}, {"_id": "b", "wings": 3}]
-
-    def test_nothing_matched_is_no_error_here(self, collection):
-        """What an answer makes of it is not the store's business."""
-        assert outcome(collection.update(change({"_id": "dodo"}, {"$set": {"wings": 0}}))) == (0, 0, None)
-
-    def test_an_id_cannot_be_changed(self, collection):
-        """It is what a document is known by."""
-        with pytest.raises(UpdateError) as caught:
-            collection.update(change({"_id": "owl"}, {"$set": {"_id": "eagle"}}))
-
-        assert caught.value.code == "ImmutableField"
-        assert everything(collection) == BIRDS
-
-    @pytest.mark.parametrize(
-        "update",
-        [{"$set": {"egg.$oid": "x"}}, {"$rename": {"wings": "egg.$date"}}, {"$set": {"sings.$numberLong": "1"}}],
-    )
-    def test_a_field_that_would_be_read_as_something_else_is_refused(self, collection, store, update):
-        """A field called ``$date`` would come back from the file as a date, or not at all."""
-        with pytest.raises(ConnectomeError):
-            collection.update(change({}, update))
-
-        assert everything(collection) == BIRDS
-        assert everything(reopened(store)) == BIRDS
 
     def test_a_document_cannot_grow_deeper_than_it_can_be_kept(self, store):
         """Moving a document into itself again and again ends in a refusal, not in a crash, and what is there stays."""
@@ -295,84 +87,6 @@ class TestUpdate:
             dig()
 
         assert canonical(everything(reopened(store))) == canonical(everything(collection))
-
-
-def outcome(modified: Modified) -> tuple[int, int, Any]:
-    return modified.matched, modified.modified, modified.upserted
-
-
-class TestUpsert:
-    def test_what_is_not_there_is_created(self, collection):
-        """From the equalities of the filter, then the update; the new document comes last."""
-        modified = collection.update(
-            change(
-                {"_id": "tit", "wings": {"$gt": 1}}, {"$set": {"eggs": [9]}, "$setOnInsert": {"new": True}}, upsert=True
-            )
-        )
-
-        assert outcome(modified) == (0, 0, {"_id": "tit", "eggs": [9], "new": True})
-        assert_identical(everything(collection), [*BIRDS, {"_id": "tit", "eggs": [9], "new": True}])
-
-    def test_what_is_there_is_changed(self, collection):
-        """Nothing is created, and $setOnInsert sets nothing."""
-        modified = collection.update(
-            change({"_id": "owl"}, {"$set": {"eggs": []}, "$setOnInsert": {"new": True}}, upsert=True)
-        )
-
-        assert outcome(modified) == (1, 1, None)
-        assert everything(collection)[1] == {"_id": "owl", "wings": 2, "eggs": []}
-
-    def test_a_taken_id_is_refused(self, collection):
-        """The filter missed the document, and its _id is taken: no place in the request is to blame alone."""
-        with pytest.raises(DuplicateKey) as caught:
-            collection.update(change({"_id": "owl", "wings": 5}, {"$set": {"n": 1}}, upsert=True))
-
-        assert caught.value.pointer is None
-        assert everything(collection) == BIRDS
-
-    def test_what_fails_the_schema_is_not_created(self, store):
-        """As an insert."""
-        collection = store.collection("birds", Schema({"required": ["wings"]}), new=True)
-
-        with pytest.raises(SchemaViolation):
-            collection.update(change({"_id": 1}, {"$set": {"eggs": 2}}, upsert=True))
-
-        assert everything(collection) == []
-
-    def test_a_filter_that_fixes_a_field_twice_cannot_seed_one(self, collection):
-        """Nobody can tell which of the two is meant."""
-        with pytest.raises(QueryError) as caught:
-            collection.update(change({"$and": [{"n": 1}, {"n": 2}]}, {"$set": {"a": 1}}, upsert=True))
-
-        assert caught.value.code == "NotSingleValueField"
-        assert everything(collection) == BIRDS
-
-
-class TestDeleteMany:
-    def test_every_match_is_removed(self, collection, store):
-        """The rest stay in their order."""
-        assert collection.delete_many(Filter({"eggs": {"$exists": True}})).deleted == 2
-        assert everything(collection) == BIRDS[2:]
-        assert everything(reopened(store)) == BIRDS[2:]
-
-    def test_nothing_matched_is_no_error(self, collection):
-        """None were removed."""
-        assert collection.delete_many(Filter({"_id": "dodo"})).deleted == 0
-
-    def test_the_id_of_what_is_removed_is_free(self, collection):
-        """A new document may have it, and comes last."""
-        collection.delete_many(Filter({"_id": "owl"}))
-
-        collection.insert_one({"_id": "owl", "eggs": []})
-
-        assert everything(collection) == [BIRDS[0], BIRDS[2], {"_id": "owl", "eggs": []}]
-
-    def test_a_collection_can_be_emptied_and_filled_again(self, collection, store):
-        """The row numbers of the file do not matter."""
-        collection.delete_many(Filter({}))
-        collection.insert_many(BIRDS[::-1])
-
-        assert everything(reopened(store)) == BIRDS[::-1]
 
 
 class TestChanged:
@@ -400,64 +114,6 @@ class TestChanged:
     def test_of_a_new_collection_nobody_knows(self, store):
         """Before the first write there is none."""
         assert store.collection("new", None, new=True).changed is None
-
-
-class TestGuards:
-    def test_a_dry_run_changes_nothing(self, collection, store):
-        """It answers what would have happened."""
-        dry = Guard(dry_run=True)
-
-        assert outcome(collection.update(change({}, {"$inc": {"wings": 1}}), dry)) == (3, 3, None)
-        assert collection.update(change({"_id": "tit"}, {"$set": {"n": 1}}, upsert=True), dry).upserted == {
-            "_id": "tit",
-            "n": 1,
-        }
-        assert collection.delete_many(Filter({}), dry).deleted == 3
-        assert everything(collection) == BIRDS
-        assert everything(reopened(store)) == BIRDS
-
-    @pytest.mark.parametrize(("allowed", "refused"), [(0, True), (2, True), (3, False), (None, False)])
-    def test_a_change_of_more_than_was_allowed_is_refused(self, collection, allowed, refused):
-        """Nothing is changed then; as many as were allowed may."""
-        guard = Guard(max_affected=allowed)
-        for write in (
-            lambda: collection.update(change({}, {"$inc": {"wings": 1}}), guard),
-            lambda: collection.delete_many(Filter({}), guard),
-        ):
-            before = everything(collection)
-            if refused:
-                with pytest.raises(TooManyAffected):
-                    write()
-            else:
-                write()
-            assert (everything(collection) == before) is refused
-
-
-class TestFind:
-    def test_documents_come_in_natural_order(self, collection):
-        """That of insertion, whatever was changed since."""
-        collection.update(change({"_id": "kestrel"}, {"$set": {"wings": 9}}))
-
-        assert [bird["_id"] for bird in collection.find(Find())] == ["kestrel", "owl", "wren"]
-
-    def test_filter_sort_skip_limit_and_projection_work_together(self, collection):
-        """In this order."""
-        find = Find(Filter({"wings": 2}), Projection({"eggs": 1}), Sort({"_id": -1}), skip=1, limit=1)
-
-        assert list(collection.find(find)) == [{"_id": "owl", "eggs": [3]}]
-
-    @pytest.mark.parametrize(
-        ("skip", "limit", "found"),
-        [(0, 0, [0, 1, 2]), (1, 0, [1, 2]), (0, 2, [0, 1]), (2, 5, [2]), (3, 1, []), (9, 0, [])],
-    )
-    @pytest.mark.parametrize("sort", [{}, {"_id": 1}], ids=["natural", "sorted"])
-    def test_a_limit_of_none_is_none(self, collection, skip, limit, found, sort):
-        """Beyond the end there is nothing."""
-        assert list(collection.find(Find(sort=Sort(sort), skip=skip, limit=limit))) == [BIRDS[i] for i in found]
-
-    def test_a_count_is_of_the_matches(self, collection):
-        """As many as a find would yield."""
-        assert collection.count(Filter({"eggs": {"$exists": True}})) == 2
 
 
 class TestSnapshots:
@@ -565,16 +221,6 @@ class TestPersistence:
         collection.insert_one({"_id": "robin"})
 
         assert everything(reopened(store)) == [*BIRDS, {"_id": "robin"}]
-
-    def test_a_ledger_gives_back_what_was_saved_last(self, store):
-        """Empty at first; replaced as a whole."""
-        ledger = store.ledger("catalog")
-        assert ledger.load() == {}
-
-        ledger.save({"a": 1, "é": [None]})
-        ledger.save({"b": {"c": "d"}})
-
-        assert store.ledger("catalog").load() == {"b": {"c": "d"}}
 
 
 WRITES: dict[str, Callable[[Collection], Any]] = {
@@ -871,24 +517,6 @@ class TestRoundTrip:
         tables = json.loads((directory / "birds.json").read_bytes())
         assert [*tables] == ["_default", "_connectome"]
         assert tables["_default"] == {"1": BIRDS[0], "2": BIRDS[1], "3": BIRDS[2]}
-
-
-class TestEncoded:
-    @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(
-        st.lists(documents, max_size=4),
-        st.sampled_from([{}, {"a": 1}, {"_id": 0, "b": 1, "a": 1}, {"a": 0}, {"a.b": 1}, {"c": {"$literal": 1}}]),
-    )
-    def test_the_texts_are_those_of_the_documents_found(self, store, contents, projection):
-        """Relaxed, projected, in the same order: whatever form they are kept in."""
-        collection = store.collection("birds", None, new=True)
-        collection.insert_many([{"_id": n, **each} for n, each in enumerate(contents)])
-        find = Find(projection=Projection(projection))
-
-        assert [text.decode() for text in collection.encoded(find)] == [
-            extjson.dumps(each) for each in collection.find(find)
-        ]
-        store.drop("birds")
 
 
 class TestMemory:

@@ -208,7 +208,7 @@ class TestReadWithQuery:
 class TestExplain:
     def test_it_says_how_a_query_is_answered(self, collection):
         """The plan, documents looked at and answered, milliseconds: and no documents."""
-        body = {"query": {"amount": {"$gte": 30}}, "sort": {"amount": 1}, "limit": 1}
+        body = {"query": {"amount": {"$gte": 30}}, "sort": {"amount": 1}}
 
         response = collection.call("readwithquery", body, params={"explain": "true"})
 
@@ -217,7 +217,7 @@ class TestExplain:
         assert [*explained] == ["winningPlan", "nReturned", "totalDocsExamined", "executionTimeMillis"]
         assert [*explained["winningPlan"]] == ["stage", "path"]
         assert explained["winningPlan"]["stage"] in ("IDHACK", "IXSCAN", "COLLSCAN")
-        assert (explained["nReturned"], explained["totalDocsExamined"]) == (1, 3)
+        assert (explained["nReturned"], explained["totalDocsExamined"]) == (2, 3)
         assert explained["executionTimeMillis"] >= 0
 
     @pytest.mark.parametrize(("flag", "answered"), [("true", dict), ("false", list)])
@@ -673,9 +673,14 @@ class TestRefusals:
     def test_a_refused_request_leaves_no_trace(self, admin, problem, operation, body, status):
         """Whatever is refused, the documents, and the file that holds them, are byte for byte what they were."""
         collection = admin.collection([{"_id": "taken", "amount": 10, "mixed": 1}, {"title": "Movie", "mixed": "one"}])
-        before = (collection.call("read").content, collection.file.read_bytes())
+        before = (collection.call("read").content, kept(collection))
 
         refused = problem(collection.call(operation, body))
 
         assert refused["status"] == status
-        assert (collection.call("read").content, collection.file.read_bytes()) == before
+        assert (collection.call("read").content, kept(collection)) == before
+
+
+def kept(collection):
+    """The file of a collection; empty where a database keeps it."""
+    return collection.file.read_bytes() if collection.file.exists() else b""

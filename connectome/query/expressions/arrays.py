@@ -12,6 +12,7 @@ from bson import Decimal128, Int64
 
 from connectome.errors import QueryError, at
 from connectome.extjson import preview
+from connectome.query.deadline import check
 from connectome.query.expressions.language import (
     ANY,
     ARRAY,
@@ -55,6 +56,10 @@ MAX_VALUES: Final = 6_553_600
 MAX_DEPTH: Final = 200
 # What an array or object takes beside its elements.
 _CONTAINER_VALUES: Final = 3
+# So much text counts as a value.
+_VALUE_BYTES: Final = 16
+# How many elements are looked at before the clock is.
+_LOOK_EVERY: Final = 256
 _CONTAINERS: Final[frozenset[type]] = frozenset({dict, list})
 
 
@@ -96,6 +101,14 @@ def _arrays(values: Iterable[Value], of: str, code: str) -> list[Array] | None:
     return arrays
 
 
+def _in_time(array: Array) -> Iterator[Value]:
+    """The elements, for as long as the request may take: there may be millions of them."""
+    for position, element in enumerate(array):
+        if not position % _LOOK_EVERY:
+            check()
+        yield element
+
+
 def _room_left(room: int, value: Value, depth: int = MAX_DEPTH) -> int:
     """
     How many more values may be made after this one, with all that it holds.
@@ -106,12 +119,15 @@ def _room_left(room: int, value: Value, depth: int = MAX_DEPTH) -> int:
         QueryError: ``ExceededMemoryLimit`` -- none; ``Overflow`` -- it nests too deep to be kept.
     """
     room -= 1
-    if type(value) in _CONTAINERS:
+    if type(value) is str:
+        room -= len(value) // _VALUE_BYTES
+    elif type(value) in _CONTAINERS:
         room -= _CONTAINER_VALUES
         if not depth:
             raise QueryError(f"an expression makes a value of more than {MAX_DEPTH} levels", code="Overflow")
         members = value.values() if type(value) is dict else value
-        if _CONTAINERS.isdisjoint(map(type, members)):
+        types = set(map(type, members))
+        if _CONTAINERS.isdisjoint(types) and str not in types:
             room -= len(members)
         else:
             for member in members:
@@ -344,7 +360,7 @@ def map_(operand: Value, scope: Scope) -> Expression:
             return None
         results = []
         room = MAX_VALUES
-        for element in array:
+        for element in _in_time(array):
             results.append(null_if_missing(body.evaluate({**variables, name: element})))
             room = _room_left(room, results[-1])
         return results
@@ -370,7 +386,7 @@ def filter_(operand: Value, scope: Scope) -> Expression:
             return array
         limit = _limit(most.evaluate(variables)) if most else None
         kept = []
-        for element in array:
+        for element in _in_time(array):
             if truthy(condition.evaluate({**variables, name: element})):
                 kept.append(element)
                 if len(kept) == limit:
@@ -411,7 +427,7 @@ def reduce(operand: Value, scope: Scope) -> Expression:
         if array is None:
             return None
         value = initial.evaluate(variables)
-        for element in array:
+        for element in _in_time(array):
             value = body.evaluate({**variables, "this": element, "value": value})
             _room_left(MAX_VALUES, value)
         return value

@@ -62,6 +62,7 @@ def _text(value: Value) -> str:
     raise ValueError
 
 
+MAX_TEXT: Final = 16 * 1024 * 1024
 _TEXT: Final = Shape(_text, "a string, a number or a date", code="Location16007")
 
 
@@ -72,7 +73,14 @@ def concat(*values: Value) -> str | None:
         if is_nullish(value):
             return None
         _expect(value, STRING, "$concat", "Location16702")
+    _expect_room(sum(map(len, values)), "$concat")
     return "".join(values)
+
+
+def _expect_room(length: int, name: str) -> None:
+    """Refuse a string of a length that no document holds: a few steps, each twice the last, would fill the memory."""
+    if length > MAX_TEXT:
+        raise QueryError(f"{name} makes a string of at most {MAX_TEXT} characters", code="ExceededMemoryLimit")
 
 
 # MongoDB folds the letters of ASCII only; so do Python's bytes.
@@ -294,7 +302,10 @@ def _replace(name: str, times: int, says: str) -> None:
                     _expect(values[key], STRING, f"{key} of {name}", code)
             if any(map(is_nullish, values.values())):
                 return None
-            replaced: str = values["input"].replace(values["find"], values["replacement"], times)
+            text, find, replacement = values.values()
+            count = text.count(find) if times < 0 else times
+            _expect_room(len(text) + count * max(0, len(replacement) - len(find)), name)
+            replaced: str = text.replace(find, replacement, times)
             return replaced
 
         return folded(evaluate, *given.values())

@@ -151,7 +151,7 @@ def server() -> Response:
     facts = {
         "python": platform.python_version(),
         "store": site.service().store,
-        "data": settings.data.resolve(),
+        "data": site.service().place if settings.store else settings.data.resolve(),
         "started": datetime.fromtimestamp(_started, UTC).isoformat(timespec="seconds"),
         "collections": len(collections),
         "documents": sum(each["count"] or 0 for each in collections),
@@ -180,6 +180,9 @@ def effective() -> list[dict[str, Any]]:
         value = getattr(settings, name)
         if name.endswith("_token"):
             shown = "set" if value else "kept in the data directory" if name == "admin_token" else "none"
+        elif name == "store":
+            # The URL itself may hold a password.
+            shown = site.service().place if value else "none"
         elif type(value) is bool:
             shown = "on" if value else "off"
         elif name.endswith("_bytes"):

@@ -43,7 +43,7 @@ class Console:
 
     def __init__(self, data: Path, **settings: Any) -> None:
         self.settings = Settings(data=data, **settings)
-        self.service = Service(open_store(data))
+        self.service = Service(open_store(self.settings.place))
         self.app = create_app(self.settings, self.service)
         self.app.test_client_class = Client
 

@@ -1,0 +1,395 @@
+"""MongoDB's own matters: lost connections, several processes, a standalone, schemas, and what is never told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pymongo
+import pytest
+from birds import BIRDS, change, everything
+from mongodb_server import MongoDBServer, new_database
+
+from connectome.errors import (
+    CollectionExists,
+    ConfigurationError,
+    DuplicateKey,
+    InvalidRequest,
+    LedgerChanged,
+    OutcomeUnknown,
+    QueryError,
+    SchemaViolation,
+    StoreFailed,
+    TooManyAffected,
+)
+from connectome.query import Filter
+from connectome.schemas import Schema
+from connectome.stores import Collection, Find, Guard, Store, open_store
+from connectome.stores.validators import validator
+
+TOKEN = "ca_of_the_tests"
+# mongod tells a client that waits for it of its stepping down; the server of the tests has to be asked.
+POLLING = "serverMonitoringMode=poll&heartbeatFrequencyMS=500"
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    with closing(open_store(database)) as store:
+        yield store
+
+
+@pytest.fixture
+def collection(store: Store) -> Collection:
+    collection = store.collection("birds", None, new=True)
+    collection.insert_many(BIRDS)
+    return collection
+
+
+@pytest.fixture(scope="module")
+def failing() -> Iterator[MongoDBServer]:
+    """A server that can be told to fail."""
+    with closing(MongoDBServer(None, "--enable-test-commands")) as server:
+        yield server
+
+
+def fail(server: MongoDBServer, times: int, *commands: str, **how: Any) -> None:
+    """Have the next commands of these names fail."""
+    with pymongo.MongoClient(server.url) as client:
+        client.admin.command(
+            "configureFailPoint", "failCommand", mode={"times": times}, data={"failCommands": [*commands], **how}
+        )
+
+
+@pytest.fixture
+def unsteady(failing: MongoDBServer) -> Iterator[Collection]:
+    """A collection on the server that can be told to fail."""
+    with closing(open_store(f"{failing.url}/unsteady?{POLLING}")) as store:
+        store.drop("birds")
+        collection = store.collection("birds", None, new=True)
+        collection.insert_many(BIRDS)
+        yield collection
+
+
+class TestLostConnections:
+    @pytest.mark.parametrize("how", [{"closeConnection": True}, {"errorCode": 10107}], ids=["closed", "not primary"])
+    def test_what_is_lost_once_is_sent_again(self, failing, unsteady, how):
+        """Reads and writes are retried, and done once."""
+        fail(failing, 1, "find", **how)
+        assert everything(unsteady) == BIRDS
+        fail(failing, 1, "insert", **how)
+        unsteady.insert_one({"_id": "tit", "n": 0})
+        fail(failing, 1, "update", **how)
+        unsteady.update(change({"_id": "tit"}, {"$inc": {"n": 1}}))
+
+        assert everything(unsteady)[3] == {"_id": "tit", "n": 1}
+
+    def test_a_read_that_is_lost_for_good_is_a_failure(self, failing, unsteady):
+        """Nothing was changed by it."""
+        fail(failing, 9, "find", closeConnection=True)
+
+        with pytest.raises(StoreFailed) as caught:
+            everything(unsteady)
+        fail(failing, 0, "find")
+
+        assert type(caught.value) is StoreFailed
+
+    def test_of_a_write_that_is_lost_nobody_knows(self, failing, unsteady):
+        """It may have been kept, and the error says so."""
+        fail(failing, 9, "insert", closeConnection=True)
+
+        with pytest.raises(OutcomeUnknown):
+            unsteady.insert_one({"_id": "tit"})
+        fail(failing, 0, "insert")
+
+    def test_what_takes_too_long_is_told_as_everywhere(self, failing, unsteady):
+        """The server's maxTimeMS is the deadline of the request."""
+        fail(failing, 1, "find", errorCode=50)
+
+        with pytest.raises(QueryError) as caught:
+            everything(unsteady)
+
+        assert caught.value.code == "MaxTimeMSExpired"
+
+    def test_nobody_there_is_told_soon(self):
+        """Where the password of the URL does not stand."""
+        with pytest.raises(StoreFailed) as caught:
+            open_store("mongodb://me:secret@127.0.0.1:1/db?serverSelectionTimeoutMS=100")
+
+        assert caught.value.detail == ("no server of mongodb://127.0.0.1:1/db could be reached: nothing was changed")
+
+
+class TestImports:
+    def test_the_client_is_loaded_by_this_store_alone(self):
+        """Whoever keeps documents in files waits for no driver."""
+        program = (
+            "import pathlib, sys, tempfile, connectome.cli.serving; from connectome.stores import open_store; "
+            "open_store(pathlib.Path(tempfile.mkdtemp())).close(); sys.exit('pymongo' in sys.modules)"
+        )
+
+        assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+class TestURLs:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "mongodb://me:secret@127.0.0.1:1",
+            "mongodb://me:sec/ret@127.0.0.1:1/db",
+            "mongodb://me:secret@127.0.0.1:secret/db",
+            "mongodb:///secret",
+            "postgres://me:secret@host/db",
+        ],
+    )
+    def test_one_that_is_none_is_refused_and_not_repeated(self, url):
+        """A password may stand anywhere in it."""
+        with pytest.raises(ConfigurationError) as caught:
+            open_store(url)
+
+        assert "secret" not in caught.value.detail
+        assert "mongodb://" in caught.value.detail
+
+    def test_the_place_holds_no_password(self, database):
+        """It is what people are shown."""
+        with closing(open_store(f"{database}?appName=secret")) as store:
+            assert store.place == database
+
+
+class TestCollections:
+    def test_a_name_is_given_once(self, store, collection):
+        """Whoever is later is refused, whichever process it is."""
+        with pytest.raises(CollectionExists):
+            store.collection("birds", None, new=True)
+
+    def test_what_is_there_is_told(self, store, collection):
+        """By the database, not by the catalog."""
+        assert (store.holds("birds"), store.holds("fish")) == (True, False)
+        store.drop("birds")
+        assert not store.holds("birds")
+
+    def test_indexes_are_real(self, collection):
+        """They are used, listed, and dropped again; of others' this process keeps its hands off."""
+        collection.pin(["wings", "sings.well"])
+        assert [(index.path, index.pinned) for index in collection.indexes()] == [("sings.well", True), ("wings", True)]
+        explanation = collection.explain(Find(Filter({"wings": 2})))
+        assert (explanation.stage, explanation.path) == ("IXSCAN", "wings")
+
+        collection.pin([])
+        assert collection.indexes() == []
+
+    def test_several_ledgers_cannot_overwrite_each_other(self, store):
+        """Who read before another saved is told."""
+        one, other = store.ledger("catalog"), store.ledger("catalog")
+        assert (one.load(), other.load()) == ({}, {})
+        one.save({"a.b": {"$c": 1}})
+
+        assert other.changed()
+        with pytest.raises(LedgerChanged):
+            other.save({})
+        assert other.load() == {"a.b": {"$c": 1}}
+        other.save({"d": 2})
+        assert one.changed()
+        assert not other.changed()
+
+
+@pytest.fixture(scope="module")
+def standalone() -> Iterator[Store]:
+    with closing(MongoDBServer(None, "--standalone")) as server, closing(open_store(f"{server.url}/db")) as store:
+        yield store
+
+
+class TestStandalone:
+    def test_what_was_inserted_of_a_refused_batch_is_taken_out(self, standalone):
+        """There are no transactions: the document that was there before stays."""
+        birds = standalone.collection("batches", None, new=True)
+        birds.insert_many(BIRDS)
+
+        with pytest.raises(DuplicateKey) as caught:
+            birds.insert_many([{"_id": "robin"}, {"_id": "tit"}, {"_id": "owl"}])
+
+        assert caught.value.pointer == "/2/_id"
+        assert everything(birds) == BIRDS
+
+    def test_guards_hold(self, standalone):
+        """What would happen is found out before."""
+        birds = standalone.collection("guards", None, new=True)
+        birds.insert_many(BIRDS)
+        update = change({}, {"$inc": {"wings": 1}})
+
+        assert birds.update(update, Guard(dry_run=True)).modified == 3
+        for write in (lambda guard: birds.update(update, guard), lambda guard: birds.delete_many(Filter({}), guard)):
+            with pytest.raises(TooManyAffected):
+                write(Guard(max_affected=2))
+        assert everything(birds) == BIRDS
+        assert birds.delete_many(Filter({}), Guard(max_affected=3)).deleted == 3
+
+
+class TestSchemas:
+    @pytest.mark.parametrize(
+        ("schema", "keyword"),
+        [
+            ({"if": {}, "then": {}}, "/if"),
+            ({"properties": {"a": {"contains": {}}}}, "/properties/a/contains"),
+            ({"allOf": [{"unevaluatedProperties": False}]}, "/allOf/0/unevaluatedProperties"),
+            ({"properties": {"a": {"$ref": "#"}}}, "/properties/a/$ref"),
+            ({"properties": {"$date": {"minLength": 3}}}, "/properties"),
+        ],
+    )
+    def test_what_mongodb_cannot_enforce_is_refused_by_name(self, store, schema, keyword):
+        """Nothing is left out in silence."""
+        with pytest.raises(InvalidRequest) as caught:
+            store.schema(schema)
+
+        assert (caught.value.code, caught.value.pointer) == ("InvalidSchema", keyword)
+
+    @pytest.mark.parametrize(
+        ("schema", "valid", "invalid"),
+        [
+            ({"type": "integer"}, [1, 2.0, 2**40], [1.5, "1", True, None]),
+            ({"type": ["number", "null"]}, [1, 1.5, None], ["1", True]),
+            ({"exclusiveMinimum": 1, "minimum": 0}, [2, 1.5], [1, 0]),
+            ({"const": "a"}, ["a"], ["b"]),
+            ({"enum": [1, 1.0, True]}, [1, True], [2, False]),
+            ({"prefixItems": [{"type": "string"}], "items": False}, [[], ["a"]], [[1], ["a", 1]]),
+            ({"items": {"type": "string"}, "minItems": 1}, [["a"]], [[], [1]]),
+            ({"dependentRequired": {"a": ["b"]}}, [{"a": 1, "b": 2}, {}], [{"a": 1}]),
+            ({"properties": {"a": False}, "required": []}, [{}], [{"a": 1}]),
+            ({"properties": {"a": {}}, "additionalProperties": {"type": "string"}}, [{"a": 1}, {"b": ""}], [{"b": 1}]),
+            ({"$ref": "#/$defs/even"}, [2], [3]),
+            ({"format": "date", "title": "t", "default": 1}, ["x"], []),
+        ],
+    )
+    def test_a_validator_is_the_schema(self, store, schema, valid, invalid):
+        """What our validator lets through and refuses, MongoDB's does."""
+        schema = {"properties": {"v": schema}, "$defs": {"even": {"multipleOf": 2}}}
+        compiled = store.schema(schema)
+        collection = store.collection("values", compiled, new=True)
+
+        for value in valid:
+            assert compiled.admits({"v": value})
+            collection.insert_one({"v": value})
+        for value in invalid:
+            with pytest.raises(SchemaViolation) as caught:
+                collection.insert_one({"v": value})
+            assert [each.pointer for each in caught.value.failures] == [
+                each.pointer for each in compiled.failures({"v": value})
+            ]
+
+    def test_types_that_travel_as_objects_are_types(self):
+        """What the console proposes for a date is a date."""
+        date = {"type": "object", "properties": {"$date": True}, "required": ["$date"], "additionalProperties": False}
+
+        assert validator({"properties": {"d": {"$ref": "#/$defs/date"}}, "$defs": {"date": date}}) == {
+            "$jsonSchema": {"properties": {"d": {"allOf": [{"bsonType": "date"}]}}}
+        }
+
+    def test_a_schema_that_documents_do_not_satisfy_is_not_set(self, collection):
+        """One is named, and the old schema stays."""
+        with pytest.raises(SchemaViolation) as caught:
+            collection.set_schema(Schema({"required": ["eggs"]}))
+
+        assert caught.value.document_id == "wren"
+        collection.insert_one({"_id": "tit"})
+
+
+def created(server: Any, **settings: Any) -> Any:
+    return server.admin.collection(**settings)
+
+
+def through(server: Any, collection: Any) -> Any:
+    """The same collection, on another server."""
+    keys = {"read": collection.read_credential, "write": collection.write_credential}
+    return type(collection)(server, {"id": collection.id, "credentials": keys})
+
+
+def eventually(holds: Any) -> None:
+    """Wait for what takes seconds at most."""
+    until = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def pair(mongodb: str, servers: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Any]]:
+    """Two servers in front of one database."""
+    with ExitStack() as stack:
+        url = stack.enter_context(new_database(mongodb))
+        yield [
+            stack.enter_context(servers(tmp_path_factory.mktemp("data"), "--store", url, token=TOKEN)) for _ in range(2)
+        ]
+
+
+class TestTwoProcesses:
+    def test_a_new_collection_is_seen_by_the_other(self, pair):
+        """Within seconds; so is a credential that stops, and a collection that goes."""
+        one, other = pair
+        made = created(one, id="seen")
+        made.call("write", {"n": 1})
+        there = through(other, made)
+
+        eventually(lambda: there.call("read").status_code == 200)
+        assert there.read({}) == [{"n": 1}]
+        one.admin.request("POST", "/seen/credentials/read")
+        eventually(lambda: there.call("read").status_code == 401)
+        one.admin.request("DELETE", "/seen")
+        eventually(lambda: there.call("write", {}).status_code == 401)
+
+    def test_changes_and_upserts_meet_in_one_document(self, pair):
+        """Nothing is lost, nothing is there twice."""
+        one, other = pair
+        made = created(one, id="counted")
+        there = through(other, made)
+        eventually(lambda: there.call("read").status_code == 200)
+
+        def work(number: int) -> set[int]:
+            via = (made, there)[number % 2]
+            body = {"search query": {"key": "k"}, "data": {"$inc": {"n": 1}}, "upsert": True}
+            return {via.call("updatewithupsert", body).status_code for _ in range(5)}
+
+        with ThreadPoolExecutor(8) as pool:
+            assert set().union(*pool.map(work, range(8))) == {200}
+        assert made.read({}) == [{"key": "k", "n": 40}]
+
+
+class TestRestart:
+    def test_nothing_acknowledged_is_lost(self, servers, tmp_path):
+        """While the database is away requests are 503, and may be sent again; then everything goes on by itself."""
+        storage = tmp_path / "mongodb"
+        storage.mkdir()
+        with closing(MongoDBServer(storage, "--sync-on-commit")) as mongodb:
+            url = f"{mongodb.url}/restarted?serverSelectionTimeoutMS=1000&{POLLING}"
+            with servers(tmp_path / "data", "--store", url, token=TOKEN) as server:
+                collection = created(server)
+                acknowledged: list[int] = []
+                answers: dict[int, str | None] = {}
+                stop = threading.Event()
+
+                def write() -> None:
+                    number = 0
+                    while not stop.is_set():
+                        number += 1
+                        answer = collection.call("write", {"_id": number})
+                        answers[answer.status_code] = answer.headers.get("Retry-After")
+                        if answer.status_code == 201:
+                            acknowledged.append(number)
+
+                thread = threading.Thread(target=write)
+                thread.start()
+                eventually(lambda: len(acknowledged) > 20)
+                mongodb.kill()
+                eventually(lambda: 503 in answers)
+                before = len(acknowledged)
+                mongodb.start()
+                eventually(lambda: len(acknowledged) > before + 20)
+                stop.set()
+                thread.join()
+
+                kept = {document["_id"] for document in collection.call("read").json()}
+        assert set(acknowledged) <= kept
+        assert answers == {201: None, 503: "1"}
