@@ -133,6 +133,9 @@ class Settings:
     max_connections: int = _setting(1000, "How many connections are open at the same time; others wait.")
     max_header_bytes: int = _setting(65536, "The largest head of a request; a larger one is refused.")
     idle_seconds: int = _setting(60, "After this long without a byte a connection is closed; see docs/limits.md.")
+    metrics_token: str = _setting(
+        "", "A token that opens /-/metrics and nothing else; the administrator's does too.", secret="token"
+    )
     store: str = _setting(
         "", "The URL of a MongoDB database that keeps everything instead; see docs/scaling.md.", secret="url"
     )

@@ -56,6 +56,7 @@ from connectome.stores import (
     OnDuplicate,
     Reader,
     Store,
+    Watched,
     Writer,
     index_path,
     open_store,
@@ -92,6 +93,22 @@ class _Entry:
     collection: Collection
     schema: Schema | None = None
     pinned: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Condition:
+    """
+    How a collection is.
+
+    documents: how many there are; None where it is barred.
+    size: in bytes, where they are kept.
+    figures: as ``stores.Watched`` has them; empty where the store has none.
+    """
+
+    id: str
+    documents: int | None
+    size: int
+    figures: Mapping[str, int]
 
 
 class _Uses:
@@ -295,6 +312,28 @@ class Service:
     def place(self) -> str:
         """Where the store is, for people."""
         return self._store.place
+
+    def require_store(self) -> None:
+        """
+        Ask the store for something that it has to fetch.
+
+        Raises:
+            StoreFailed: It cannot be reached, or read.
+        """
+        self._catalog.load()
+
+    def watch(self) -> list[Condition]:
+        """What an operator watches of every collection."""
+        self._look()
+        return [
+            Condition(
+                entry.id,
+                None if isinstance(entry.collection, Barred) else entry.collection.count(Filter({})),
+                entry.collection.size,
+                entry.collection.figures if isinstance(entry.collection, Watched) else {},
+            )
+            for entry in self._entries.values()
+        ]
 
     def reader(self, credential: str, collection: str) -> Reader:
         """

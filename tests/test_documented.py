@@ -37,6 +37,7 @@ PAGES = [
     "docs/integration.md",
     "docs/limits.md",
     "docs/mock.md",
+    "docs/operations.md",
     "docs/performance.md",
     "docs/query-language.md",
     "docs/scaling.md",

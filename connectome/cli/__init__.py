@@ -62,6 +62,8 @@ COMMANDS: Final[dict[str, str]] = {
     "export": "files",
     "schema": "schemas",
     "snippet": "code",
+    "requests": "openapi",
+    "openapi": "openapi",
     "snapshot": "upkeep",
     "backup": "upkeep",
     "restore": "upkeep",

@@ -22,6 +22,7 @@ from connectome.stores.base import Modify as Modify
 from connectome.stores.base import OnDuplicate as OnDuplicate
 from connectome.stores.base import Reader as Reader
 from connectome.stores.base import Store as Store
+from connectome.stores.base import Watched as Watched
 from connectome.stores.base import Writer as Writer
 from connectome.stores.base import index_path as index_path
 

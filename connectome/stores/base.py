@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, NoReturn, Protocol
+from typing import Any, Final, Literal, NoReturn, Protocol, runtime_checkable
 
 from bson import Regex
 
@@ -291,6 +291,23 @@ class Collection(Reader, Writer, Protocol):
         When a document was written last; None where nobody knows.
 
         Of a collection that was not written since the server started: when its files were, which may be later.
+        """
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A collection that has more to say of its state than how many documents it holds."""
+
+    @property
+    def figures(self) -> Mapping[str, int]:
+        """
+        What an operator watches, by name.
+
+        journal_bytes, journal_writes: what was written since the last checkpoint.
+        checkpoints: how many there were since the collection was made.
+        index_bytes: about how much memory columns and indexes take.
+        failed: 1 where a write has failed, so that the collection only reads until the server starts again.
+        torn: 1 where a write that a crash had cut was set aside when the server started.
         """
 
 

@@ -219,6 +219,11 @@ class LiveTable(Table):
         """What is published."""
         return self._published
 
+    @property
+    def figures(self) -> Mapping[str, int]:
+        """What there is to say of the files, by the names of ``Watched``; nothing where there are none."""
+        return self._files.figures if self._files else {}
+
     def published(self, keys: Iterable[Any]) -> tuple[Rows, list[int]]:
         """What is published, and the numbers of those documents in it whose ``_id`` has one of the keys."""
         with self._publishing:
@@ -499,6 +504,10 @@ class EmbeddedCollection:
             for document in self._table.pending if schema and not satisfied else ():
                 _require(schema, document)
             self._schema = schema
+
+    @property
+    def figures(self) -> Mapping[str, int]:
+        return {"index_bytes": sum(self._table.rows.column_bytes().values()), **self._table.figures}
 
     def find(self, find: Find) -> Iterator[Document]:
         return _projected(find.projection, self._found(find))

@@ -652,6 +652,17 @@ class JournaledStorage(Storage):
         self.checkpoint(self.start_journal(), content)
 
     @property
+    def figures(self) -> Mapping[str, int]:
+        """What there is to say of the files, by the names of ``stores.base.Watched``."""
+        return {
+            "journal_bytes": self.journal_bytes,
+            "journal_writes": self.records,
+            "checkpoints": self.state.generation,
+            "failed": int(self.failed),
+            "torn": int(bool(self._recovery and self._recovery.torn)),
+        }
+
+    @property
     def failed(self) -> bool:
         """Whether a sync has failed, so that nothing more is written."""
         return self._failed is not None

@@ -12,7 +12,7 @@ from flask import Flask, Response, request
 
 from connectome.config import Settings
 from connectome.service import Service, opened
-from connectome.web import admin, atlas, console, logs, problems
+from connectome.web import admin, atlas, console, docs, logs, problems, status
 from connectome.web.activity import Activity
 from connectome.web.api import OPERATIONS, Api
 from connectome.web.atlas import Atlas
@@ -20,6 +20,7 @@ from connectome.web.compression import Compressed
 from connectome.web.cors import CrossOrigin
 from connectome.web.exchange import NEVER_KEPT, Answer
 from connectome.web.express import ExpressLane
+from connectome.web.flight import InFlight
 from connectome.web.limits import FailedCredentials
 from connectome.web.proxies import Forwarded
 
@@ -73,12 +74,13 @@ def _assembled(settings: Settings, service: Service) -> Flask:
     app.extensions["connectome.create_app"] = _assembled
     # A redirect from "//" to "/" would repeat the credential in its body.
     app.url_map.strict_slashes = app.url_map.merge_slashes = False
-    for blueprint in (admin.blueprint, admin.health):
+    for blueprint in (admin.blueprint, status.blueprint, docs.blueprint):
         app.register_blueprint(blueprint)
     app.register_error_handler(Exception, lambda error: problems.of(error, request.method))
     if settings.has_console:
         console.register(app)
     app.after_request(_never_kept)
+    status.count_requests(app, activity)
 
     api = Api(service, activity, settings)
     for each in OPERATIONS.values():
@@ -95,7 +97,8 @@ def _assembled(settings: Settings, service: Service) -> Flask:
     )
     if settings.logs_requests:
         app.after_request(_routed)
-    layered = _layered(ExpressLane(app.wsgi_app, api), settings, service)
+    app.extensions["connectome.in_flight"] = in_flight = InFlight(ExpressLane(app.wsgi_app, api))
+    layered = _layered(in_flight, settings, service)
     app.wsgi_app = layered  # type: ignore[assignment,method-assign]  # as Flask's manual has it
     return app
 

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final
 
 from connectome.query import clock
@@ -23,6 +24,7 @@ SLOW_SECONDS: Final = 0.01
 _FIRST_SECONDS: Final = 1e-5
 _STEPS_PER_DOUBLING: Final = 4
 _BOUNDS: Final = [_FIRST_SECONDS * 2 ** (step / _STEPS_PER_DOUBLING) for step in range(100)]
+_BUCKETS: Final = range(3 * _STEPS_PER_DOUBLING, 21 * _STEPS_PER_DOUBLING + 1, _STEPS_PER_DOUBLING)
 _MAX_SHAPE_DEPTH: Final = 6
 _MAX_SHAPE_KEYS: Final = 12
 
@@ -53,16 +55,33 @@ class Slow:
 
 @dataclass(slots=True)
 class Tally:
-    """Requests counted: by the first digit of their status, and by the step of their latency."""
+    """Requests counted: by their status, and by the step of their latency; and what they took, in seconds."""
 
     statuses: dict[int, int] = field(default_factory=dict)
     steps: dict[int, int] = field(default_factory=dict)
+    seconds: float = 0.0
 
     def add(self, other: Tally) -> None:
         """Count in what another has counted."""
         for mine, theirs in ((self.statuses, other.statuses), (self.steps, other.steps)):
             for key, count in theirs.items():
                 mine[key] = mine.get(key, 0) + count
+        self.seconds += other.seconds
+
+    @property
+    def classes(self) -> dict[int, int]:
+        """By the first digit of their status."""
+        found: dict[int, int] = {}
+        for status, count in self.statuses.items():
+            found[status // 100] = found.get(status // 100, 0) + count
+        return found
+
+    @property
+    def buckets(self) -> list[tuple[float, int]]:
+        """How many requests took so many seconds, or fewer: from 80 µs on, each bound the double of the last."""
+        return [
+            (_BOUNDS[bound], sum(count for step, count in self.steps.items() if step <= bound)) for bound in _BUCKETS
+        ]
 
     @property
     def count(self) -> int:
@@ -94,6 +113,9 @@ class Activity:
         # minute since 1970 → (collection, operation) → tally
         self._minutes: dict[int, dict[tuple[str, str], Tally]] = {}
         self._minute, self._current = -1, dict[tuple[str, str], Tally]()
+        # What was counted in minutes that are forgotten, by operation; and, by method and route, what is none.
+        self._before: dict[str, Tally] = {}
+        self._routes: dict[tuple[str, str], Tally] = {}
         # What a Recorded is made of, once somebody looks.
         self._recent: deque[tuple[float, str, str, int, float]] = deque(maxlen=MAX_RECENT)
         self._slow: dict[tuple[str, str, str], Slow] = {}
@@ -117,17 +139,36 @@ class Activity:
             if tally is None:
                 tally = self._current[collection, operation] = Tally()
             statuses, steps = tally.statuses, tally.steps
-            status_class = status // 100
-            statuses[status_class] = statuses.get(status_class, 0) + 1
+            statuses[status] = statuses.get(status, 0) + 1
             steps[step] = steps.get(step, 0) + 1
+            tally.seconds += seconds
             self._recent.append((now, operation, collection, status, seconds))
             if slow is not None:
                 self._note(operation, collection, slow, seconds, now)
 
+    def count(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request for what is no operation: by the template of its route, "" where there is none."""
+        one = Tally({status: 1}, {bisect_left(_BOUNDS, seconds): 1}, seconds)
+        with self._lock:
+            self._routes.setdefault((method, route), Tally()).add(one)
+
+    def totals(self) -> tuple[dict[str, Tally], dict[tuple[str, str], Tally]]:
+        """Everything since the start: by operation; and, by method and route, what is none."""
+        operations: dict[str, Tally] = {}
+        routes: dict[tuple[str, str], Tally] = {}
+        with self._lock:
+            kept = ((name, each) for tallies in self._minutes.values() for (_, name), each in tallies.items())
+            for operation, tally in chain(self._before.items(), kept):
+                operations.setdefault(operation, Tally()).add(tally)
+            for route, tally in self._routes.items():
+                routes.setdefault(route, Tally()).add(tally)
+        return operations, routes
+
     def _turn(self, minute: int) -> None:
         """Begin a minute, and forget what is older than an hour; a clock that was set back begins none twice."""
         for old in [each for each in self._minutes if each <= minute - MINUTES]:
-            del self._minutes[old]
+            for (_, operation), tally in self._minutes.pop(old).items():
+                self._before.setdefault(operation, Tally()).add(tally)
         self._minute, self._current = minute, self._minutes.setdefault(minute, {})
 
     def _note(self, operation: str, collection: str, shape: str, seconds: float, now: float) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
@@ -23,6 +23,7 @@ from connectome.service import Role, Service
 from connectome.stores import Example, Find, Guard, Modify, Reader, Writer
 from connectome.web import bodies, problems
 from connectome.web.activity import Activity
+from connectome.web.contract import NUMBER, TEXT, Success, elements, members
 from connectome.web.envelopes import BOOLEAN, COUNT, OBJECT, OBJECT_OR_ARRAY, Shape, array, envelope
 from connectome.web.exchange import Answer, Request
 from connectome.web.limits import RequestRate
@@ -42,6 +43,7 @@ class Operation:
     One operation of the API.
 
     says: one sentence for people.
+    success: what it answers.
     body: the schema of the request body; None where there is none.
     fits: a quick test that passes the bodies which satisfy ``body``, and no others.
     """
@@ -50,6 +52,7 @@ class Operation:
     method: str
     role: Role
     says: str
+    success: Success
     body: Schema | None
     fits: Callable[[Any], bool]
     function: _Function
@@ -86,7 +89,34 @@ class Operation:
 OPERATIONS: Final[dict[str, Operation]] = {}
 
 
-def operation(name: str, *, method: str, role: Role, body: Shape | None = None) -> Callable[[_Function], _Function]:
+# Any value that BSON has, as Extended JSON has it.
+_VALUE: Final[dict[str, Any]] = {}
+_DOCUMENTS: Final = Success(
+    "Documents, in the form that ``Accept`` asks for",
+    elements({"type": "object"}),
+    forms=(bodies.JSON, bodies.CANONICAL, bodies.NDJSON, bodies.CSV),
+)
+_EXPLANATION: Final = members(
+    winningPlan=members(stage=TEXT, path={"type": ["string", "null"]}),
+    nReturned=NUMBER,
+    totalDocsExamined=NUMBER,
+    executionTimeMillis={"type": "number", "minimum": 0},
+)
+# What a dry run says beside its counts.
+_REHEARSED: Final = {
+    "dryRun": {"const": True},
+    "examples": elements(members(before={"type": ["object", "null"]}, after={"type": ["object", "null"]})),
+}
+
+
+def _counts(says: str, **counts: Any) -> Success:
+    counted = members(**counts)
+    return Success(says, {**counted, "properties": counts | _REHEARSED})
+
+
+def operation(
+    name: str, *, method: str, role: Role, success: Success, body: Shape | None = None
+) -> Callable[[_Function], _Function]:
     """
     Declare a function as an operation.
 
@@ -96,7 +126,7 @@ def operation(name: str, *, method: str, role: Role, body: Shape | None = None) 
     def declare(function: _Function) -> _Function:
         says = (function.__doc__ or "").strip().split("\n")[0]
         schema, fits = (Schema(body.schema), body.fits) if body else (None, lambda _: True)
-        OPERATIONS[name] = Operation(name, method, role, says, schema, fits, function)
+        OPERATIONS[name] = Operation(name, method, role, says, success, schema, fits, function)
         return function
 
     return declare
@@ -197,6 +227,7 @@ def _filter_of(operation: str, body: Any = None) -> Any:
     "readwithquery",
     method="POST",
     role="read",
+    success=replace(_DOCUMENTS, schema={"anyOf": [_DOCUMENTS.schema, _EXPLANATION]}),
     body=envelope({"query": OBJECT, "project": OBJECT, "sort": OBJECT_OR_ARRAY, "skip": COUNT, "limit": COUNT}),
 )
 def read_with_query(collection: Reader, body: dict[str, Any], request: Request) -> Answer:
@@ -230,19 +261,35 @@ def _explained(collection: Reader, find: Find, request: Request) -> Answer:
     )
 
 
-@operation("read", method="GET", role="read")
+@operation("read", method="GET", role="read", success=_DOCUMENTS)
 def read(collection: Reader, _: None, request: Request) -> Answer:
     """Read all documents."""
     return bodies.documents(request, collection, Find())
 
 
-@operation("write", method="POST", role="write", body=OBJECT)
+@operation(
+    "write",
+    method="POST",
+    role="write",
+    success=Success("The ``_id`` of the new document", members(insertedId=_VALUE), 201),
+    body=OBJECT,
+)
 def write(collection: Writer, document: dict[str, Any], request: Request) -> Answer:
     """Add one document."""
     return bodies.answer(request, {"insertedId": collection.insert_one(document)}, 201)
 
 
-@operation("batchwrite", method="POST", role="write", body=array(OBJECT))
+@operation(
+    "batchwrite",
+    method="POST",
+    role="write",
+    success=Success(
+        "How many documents were added, and their ``_id``s in order",
+        members(insertedCount=NUMBER, insertedIds=elements(_VALUE)),
+        201,
+    ),
+    body=array(OBJECT),
+)
 def batch_write(collection: Writer, documents: list[dict[str, Any]], request: Request) -> Answer:
     """Add an array of documents: all of them, or none."""
     identities = collection.insert_many(documents)
@@ -253,6 +300,12 @@ def batch_write(collection: Writer, documents: list[dict[str, Any]], request: Re
     "updatewithupsert",
     method="POST",
     role="write",
+    success=_counts(
+        "How many documents matched, in how many something changed, and the ``_id`` of the one that was created",
+        matchedCount=NUMBER,
+        modifiedCount=NUMBER,
+        upsertedId=_VALUE,
+    ),
     body=envelope(
         {
             "search query": OBJECT,
@@ -291,7 +344,13 @@ def update_with_upsert(collection: Writer, body: dict[str, Any], request: Reques
     )
 
 
-@operation("batchdelete", method="DELETE", role="write", body=OBJECT)
+@operation(
+    "batchdelete",
+    method="DELETE",
+    role="write",
+    success=_counts("How many documents were deleted", deletedCount=NUMBER),
+    body=OBJECT,
+)
 def batch_delete(collection: Writer, source: dict[str, Any], request: Request) -> Answer:
     """Delete every document that matches a filter."""
     guard = _guard(request)

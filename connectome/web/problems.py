@@ -18,7 +18,7 @@ _ROUTES: Final = "/collection/<operation>/<credential>/<collection>, /-/admin/co
 _log = logging.getLogger(__name__)
 
 # What a status obliges to say above the body.
-_HEADERS: Final[dict[int, tuple[tuple[str, str], ...]]] = {
+HEADERS: Final[dict[int, tuple[tuple[str, str], ...]]] = {
     401: (("WWW-Authenticate", 'Bearer realm="Connectome"'),),
     503: (("Retry-After", "1"),),
 }
@@ -78,7 +78,7 @@ def _of_ours(error: errors.ConnectomeError) -> Answer:
         members["errors"] = [{"detail": each.detail, "pointer": each.pointer} for each in error.failures]
         if error.document_id is not None:
             members["_id"] = error.document_id
-    headers = error.headers if isinstance(error, errors.TooManyRequests) else _HEADERS.get(status, ())
+    headers = error.headers if isinstance(error, errors.TooManyRequests) else HEADERS.get(status, ())
     if status >= 500:
         _log.error("%s: %s", error.code, error.detail, exc_info=error.__cause__)
     return _problem(status, title, error.detail, error.code, members, headers)

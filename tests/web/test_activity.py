@@ -39,7 +39,7 @@ class TestMinutes:
         clock.now += 120
         activity.record("write", "birds", 201, 0.001)
 
-        counted = [(start, tally.statuses) for start, tally in activity.minutes() if tally.count]
+        counted = [(start, tally.classes) for start, tally in activity.minutes() if tally.count]
         assert counted == [(6_000_000, {2: 2, 4: 1, 5: 1}), (6_000_120, {2: 1})]
         assert activity.minutes()[-1][0] == 6_000_120
 

@@ -78,8 +78,8 @@ def pieces(tallies: list[Tally]) -> list[Piece]:
     found = []
     for position, tally in enumerate(tallies):
         top = float(_HEIGHT)
-        for status in sorted(tally.statuses, reverse=True):
-            height = tally.statuses[status] / most * _HEIGHT
+        for status, count in sorted(tally.classes.items(), reverse=True):
+            height = count / most * _HEIGHT
             top -= height
             series = CLASSES.get(status, ("", 4))[1]
             found.append(

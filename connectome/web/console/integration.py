@@ -21,10 +21,11 @@ from connectome import extjson
 from connectome.errors import InvalidJSON, InvalidRequest
 from connectome.query import Document
 from connectome.service import ROLES
-from connectome.web import examples, snippets
+from connectome.web import clients, examples, snippets
 from connectome.web.api import OPERATIONS
 from connectome.web.console import rehearsal, site
 from connectome.web.console.queries import Fault, fault_in
+from connectome.web.guides import GUIDES, Guide
 from connectome.web.snippets import AUTHS, LANGUAGES, Auth
 
 blueprint: Final = Blueprint("integration", __name__)
@@ -49,95 +50,6 @@ _COLOURS: Final = {
 # Of an answer, what is shown as an example of it.
 _MAX_ANSWER_LINES: Final = 24
 _ANSWER_WIDTH: Final = 44
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A key of a body, or, where ``place`` says so, a parameter of the URL; no default where it is required."""
-
-    name: str
-    type: str
-    default: str
-    says: str
-    place: str = "body"
-
-
-@dataclass(frozen=True)
-class Guide:
-    """
-    What there is to know of an operation.
-
-    takes: what the body is, where it is not an object of parameters.
-    answer: what a success answers.
-    """
-
-    title: str
-    says: str
-    takes: str
-    answer: str
-    parameters: tuple[Parameter, ...] = ()
-
-
-_GUARDS: Final = (
-    Parameter("dry_run", "boolean", "false", "Answers what would happen, with up to three examples.", "URL"),
-    Parameter("max_affected", "number", "no bound", "Refuses to change more documents than this.", "URL"),
-)
-
-# In the order in which a reader meets them.
-GUIDES: Final[dict[str, Guide]] = {
-    "readwithquery": Guide(
-        "Read with query",
-        "Finds the documents that match a filter of MongoDB’s query language: projected, sorted, skipped, limited.",
-        "",
-        "An array of documents; an empty one where nothing matches.",
-        (
-            Parameter("query", "object", "{}", "The filter; {} matches every document."),
-            Parameter("project", "object", "{}", "Which fields are answered; {} answers whole documents."),
-            Parameter("sort", "object or array", "{}", "1 ascending, -1 descending; without it, as written."),
-            Parameter("skip", "number", "0", "How many documents to pass over."),
-            Parameter("limit", "number", "0", "How many documents to answer at most; 0 is no limit."),
-        ),
-    ),
-    "read": Guide(
-        "Read",
-        "Answers all documents, in the order in which they were written.",
-        "No body.",
-        "An array of all documents.",
-    ),
-    "write": Guide(
-        "Write",
-        "Adds one document. Where it has no _id, it gets one: a string of 24 hexadecimal digits.",
-        "The document.",
-        "The _id of the new document.",
-    ),
-    "batchwrite": Guide(
-        "Batch write",
-        "Adds several documents: all of them, or none.",
-        "An array of documents, not wrapped in anything.",
-        "How many documents were added, and their _ids, in the order of the array.",
-    ),
-    "updatewithupsert": Guide(
-        "Update with upsert",
-        "Changes every document that matches. With upsert, creates one where none does.",
-        "",
-        "How many documents matched, in how many something changed, and the _id of the one that was created.",
-        (
-            Parameter("search query", "object", "", "The filter: which documents to change."),
-            Parameter("data", "object or array", "", "Fields to set, update operators such as $inc, or a pipeline."),
-            Parameter("upsert", "boolean", "false", "Where nothing matches, create a document."),
-            Parameter("multi", "boolean", "true", "Change every document that matches; false: only the first."),
-            Parameter("arrayFilters", "array", "[]", "Which elements $[name] in a path stands for."),
-            *_GUARDS,
-        ),
-    ),
-    "batchdelete": Guide(
-        "Delete by query",
-        "Deletes every document that matches a filter. Without a body nothing is deleted; {} deletes them all.",
-        "The filter, not wrapped in anything.",
-        "How many documents were deleted.",
-        _GUARDS,
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -276,6 +188,16 @@ def api(id: str) -> Response:
         answer_body=_coloured_json(answer.body),
         refused=refused,
     )
+
+
+@blueprint.get("/collections/<id>/integration/requests.<any(http, postman):format>")
+def requests(id: str, format: str) -> Response:
+    """A file of requests, its credentials included, for an editor or Postman."""
+    described = site.service().describe(id)
+    chosen = clients.FORMATS[format]
+    text = chosen.write(site.base_url(), described, site.service().first_documents(id, examples.SAMPLE))
+    disposition = f'attachment; filename="{id}{chosen.ending}"'
+    return Response(text, mimetype=chosen.media_type, headers={"Content-Disposition": disposition})
 
 
 @blueprint.post("/collections/<id>/integration/api/snippet")

@@ -178,8 +178,8 @@ def effective() -> list[dict[str, Any]]:
     found = []
     for name, field in config.described():
         value = getattr(settings, name)
-        if name == "admin_token":
-            shown = "set" if value else "kept in the data directory"
+        if name.endswith("_token"):
+            shown = "set" if value else "kept in the data directory" if name == "admin_token" else "none"
         elif name == "store":
             # The URL itself may hold a password.
             shown = site.service().place if value else "none"

@@ -12,7 +12,8 @@ import pytest
 from connectome import extjson
 from connectome.web import examples
 from connectome.web.api import OPERATIONS
-from connectome.web.console.integration import GUIDES
+from connectome.web.clients import FORMATS
+from connectome.web.guides import GUIDES
 from connectome.web.snippets import LANGUAGES
 
 API = "/collections/movies/integration/api"
@@ -215,6 +216,35 @@ class TestSnippet:
         for operation in OPERATIONS:
             answer = written(snippet(client, operation=operation))
             assert not any(each in answer for each in credentials.values())
+
+
+class TestFiles:
+    @pytest.mark.parametrize(
+        ("format", "name"), [("http", "movies.http"), ("postman", "movies.postman_collection.json")]
+    )
+    def test_a_file_of_requests_is_downloaded(self, client, service, format, name):
+        """Under a name of its own, with the credentials and the address that the console was reached at."""
+        answer = client.get(f"/collections/movies/integration/requests.{format}")
+
+        assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
+        for each in (*service.describe("movies")["credentials"].values(), "http://localhost"):
+            assert each in answer.text
+
+    def test_the_page_leads_to_what_it_offers(self, client):
+        """Files, reference and document: each link finds something."""
+        page = client.get("/collections/movies/integration").text
+
+        for path in (
+            "/-/docs",
+            "/-/openapi.json",
+            *(f"/collections/movies/integration/requests.{each}" for each in FORMATS),
+        ):
+            assert f'href="{path}"' in page
+            assert client.get(path).status_code == 200
+
+    def test_another_format_is_404(self, client):
+        """There is none."""
+        assert client.get("/collections/movies/integration/requests.zip").status_code == 404
 
 
 class TestExamples:

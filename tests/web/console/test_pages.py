@@ -289,10 +289,11 @@ class TestSettings:
 class TestServer:
     def test_each_setting_says_where_it_comes_from(self, tmp_path, consoles):
         """Its value, and default, environment or argument; the token is not shown."""
-        environ = {"CONNECTOME_THREADS": "3", "CONNECTOME_ADMIN_TOKEN": "hush-hush"}
+        environ = {"CONNECTOME_THREADS": "3", "CONNECTOME_ADMIN_TOKEN": "hush-hush", "CONNECTOME_METRICS_TOKEN": "hush"}
         given = Settings.from_environ(environ, data=tmp_path / "d", port=0, host=None)
         made = consoles(
-            **{name: getattr(given, name) for name in ("threads", "port", "admin_token")}, origins=given.origins
+            **{name: getattr(given, name) for name in ("threads", "port", "admin_token", "metrics_token")},
+            origins=given.origins,
         )
 
         page = made.client().get("/server")
@@ -303,7 +304,7 @@ class TestServer:
         assert (rows["PORT"], origins["PORT"]) == ("0", "argument")
         assert (rows["HOST"], origins["HOST"]) == ("127.0.0.1", "default")
         assert (rows["ADMIN_TOKEN"], origins["ADMIN_TOKEN"]) == ("set", "environment")
-        assert "hush-hush" not in page.text
+        assert "hush" not in page.text
 
     def test_a_backup_is_downloaded(self, client):
         """All collections in one archive, without credentials."""

@@ -1,0 +1,27 @@
+"""What schemathesis has to be told of media types that it does not know."""
+
+from __future__ import annotations
+
+import json
+
+import schemathesis
+
+
+@schemathesis.serializer("application/zip")
+def archive(context, value):
+    """A body that is no archive."""
+    return repr(value).encode()
+
+
+@schemathesis.deserializer("application/ejson")
+def extended(context, response):
+    """Extended JSON is JSON."""
+    return json.loads(response.content)
+
+
+@schemathesis.deserializer("application/x-ndjson")
+def lines(context, response):
+    """To its schema, NDJSON is text; each line is JSON all the same."""
+    for line in response.content.splitlines():
+        json.loads(line)
+    return response.content.decode()
