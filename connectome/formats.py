@@ -14,15 +14,18 @@ from contextlib import ExitStack
 from datetime import datetime
 from itertools import chain
 from tempfile import SpooledTemporaryFile, TemporaryFile, gettempdir
-from typing import Any, BinaryIO, Final, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Protocol, get_args
 
 from bson import Int64
 
 from connectome import extjson
 from connectome.errors import InvalidJSON, InvalidRequest, StoreFailed, at
-from connectome.query import Document
 from connectome.splitting import Text
-from connectome.stores import Find
+
+if TYPE_CHECKING:
+    # The command line names the formats in its help, for which no store is to be loaded.
+    from connectome.query import Document
+    from connectome.stores import Find
 
 Format = Literal["json", "ndjson", "csv", "tsv", "ejson"]
 # TinyDB keeps documents there that were put in no table by name.

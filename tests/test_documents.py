@@ -16,17 +16,18 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import click
 import pytest
 from click.testing import CliRunner
 from conftest import Server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectome import formats
-from connectome.cli import main
-from connectome.stores import Find, open_store
+from connectome import formats, inference
+from connectome.cli import files, main, schemas
+from connectome.stores import Find, OnDuplicate, open_store
 
 NUMBERS = itertools.count()
 FILMS = [
@@ -588,6 +589,22 @@ class TestSchema:
     def test_a_file_or_none(self, place, films, arguments):
         """And not both."""
         assert place("schema", "set", films, *arguments, input="{}").code == 2
+
+
+class TestChoices:
+    """What the help says without loading what it is about."""
+
+    @staticmethod
+    def option(command: click.Command, name: str) -> click.Parameter:
+        return next(each for each in command.params if each.name == name)
+
+    def test_what_may_become_of_a_duplicate(self):
+        """``--on-duplicate`` takes what a store takes, in the same order."""
+        assert tuple(self.option(files.import_, "on_duplicate").type.choices) == get_args(OnDuplicate)
+
+    def test_the_size_of_a_sample(self):
+        """``schema infer`` looks at as many documents as the console does where nothing is said."""
+        assert self.option(schemas.infer, "sample").default == inference.SAMPLE
 
 
 class TestLarge:

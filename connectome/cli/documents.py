@@ -19,12 +19,11 @@ from connectome import extjson, relaxed
 from connectome.cli.administration import administration, data_option, plural
 from connectome.errors import InvalidJSON, InvalidRequest, RequestError
 from connectome.formats import write_documents
-from connectome.query import Document, Filter, Projection, Sort, Update, compile_array_filters
-from connectome.stores import Example, Explanation, Find, Guard, Modify
 
 if TYPE_CHECKING:
+    from connectome.query import Document, Filter
     from connectome.remote import RemoteCollection
-    from connectome.stores import Collection
+    from connectome.stores import Collection, Example, Explanation, Find, Guard, Modify
 
 _T = TypeVar("_T")
 
@@ -80,6 +79,9 @@ def find(
 
     FILTER is written as in MongoDB's shell: '{year: {$gte: 1990}, title: /^the/i}'; JSON will do, too.
     """
+    from connectome.query import Filter, Projection, Sort
+    from connectome.stores import Find
+
     matching = _typed("the filter", filter, lambda source: Filter(_object(source)))
     projection = _typed("--project", project, lambda source: Projection(_object(source), matching))
     order = _typed("--sort", sort, Sort)
@@ -269,6 +271,9 @@ def update(
     UPDATE has operators, '{$inc: {seen: 1}}', or fields to set, '{seen: true}', or is a pipeline.  Asks first, on a
     terminal; elsewhere it needs --yes.
     """
+    from connectome.query import Update, compile_array_filters
+    from connectome.stores import Guard, Modify
+
     matching = _required_filter(filter)
     elements = [_typed("--array-filter", each, _array_filter) for each in array_filters]
     compiled = compile_array_filters(elements)
@@ -330,6 +335,8 @@ def delete(
 
     Asks first, on a terminal; elsewhere it needs --yes.
     """
+    from connectome.stores import Guard
+
     matching = _required_filter(filter)
     with administration(data) as service:
         collection = service.collection(id)
@@ -353,6 +360,8 @@ def _agreed(guard: Guard, count: Callable[[], int], says: Callable[[int], str], 
 
     Where nobody can be asked, or whoever was asked refused, the command ends here, with exit code 1.
     """
+    from connectome.stores import Guard
+
     allowed = Guard(max_affected=guard.max_affected)
     if yes:
         return allowed
@@ -385,6 +394,8 @@ def _report(says: str, counts: dict[str, Any], examples: Sequence[Example], *, a
 
 
 def _required_filter(text: str) -> Filter:
+    from connectome.query import Filter
+
     if not text.strip():
         raise click.UsageError("the filter is empty: '{}' stands for every document")
     return _typed("the filter", text, lambda source: Filter(_object(source)))
@@ -397,6 +408,8 @@ def _object(source: Any) -> Document:
 
 
 def _array_filter(source: Any) -> Document:
+    from connectome.query import compile_array_filters
+
     compile_array_filters([_object(source)])
     return _object(source)
 

@@ -10,20 +10,22 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
 from connectome import formats
 from connectome.cli.administration import administration, data_option, plural
 from connectome.errors import ConfigurationError, InvalidRequest, NoSuchCollection, StoreFailed
-from connectome.stores import Find, Loaded, OnDuplicate
 
 if TYPE_CHECKING:
     from connectome.query import Document
     from connectome.remote import RemoteService
     from connectome.service import Service
+    from connectome.stores import Loaded, OnDuplicate
 
+# The choices of ``OnDuplicate``, which would bring the stores along; a test compares them.
+_ON_DUPLICATE: Final = ("stop", "skip", "replace")
 _GZIP: Final = ".gz"
 
 
@@ -39,7 +41,7 @@ _GZIP: Final = ".gz"
 )
 @click.option(
     "--on-duplicate",
-    type=click.Choice(get_args(OnDuplicate)),
+    type=click.Choice(_ON_DUPLICATE),
     default="stop",
     show_default=True,
     help="What becomes of an _id that is taken: nothing is imported, it is skipped, or it replaces the other.",
@@ -80,6 +82,8 @@ def _imported(
     service: Service | RemoteService, id: str, documents: formats.Spooled, on_duplicate: OnDuplicate
 ) -> tuple[bool, Loaded]:
     """Whether the collection was made, and what became of the documents."""
+    from connectome.stores import Loaded
+
     try:
         service.describe(id)
     except NoSuchCollection:
@@ -191,6 +195,7 @@ def export(id: str, file: Path, format: formats.Format | None, data: Path | None
 
 def _exported(service: Service | RemoteService, id: str, format: formats.Format) -> Iterable[bytes]:
     from connectome.remote import RemoteService
+    from connectome.stores import Find
 
     if isinstance(service, RemoteService):
         return service.exported(id, format)

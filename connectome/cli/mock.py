@@ -19,9 +19,9 @@ from connectome import __version__
 from connectome.cli.administration import plural
 from connectome.config import Settings
 from connectome.errors import ConfigurationError, ConnectomeError, InvalidRequest
-from connectome.seeds import Planted, SeedFile
 
 if TYPE_CHECKING:
+    from connectome.seeds import Planted, SeedFile
     from connectome.web.mocking import Mock
     from connectome.web.mocking.workspaces import Workspace
 
@@ -78,6 +78,7 @@ def mock(
     **options: Any,
 ) -> None:
     """Serve the collections of files from memory, for the tests of a client."""
+    from connectome.seeds import SeedFile
     from connectome.web import console, serving
     from connectome.web.mocking import Mock, faults
     from connectome.web.mocking.serving import Listening
@@ -166,6 +167,7 @@ def _imported(directory: Path) -> list[Planted]:
     Raises:
         StoreLocked, StoreFailed: It cannot be had.
     """
+    from connectome.seeds import Planted
     from connectome.service import Service
     from connectome.stores import Find, open_store
     from connectome.stores.files import DirectoryLock, lock_path

@@ -7,7 +7,7 @@ import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,9 +15,12 @@ from connectome import extjson, relaxed
 from connectome.cli import EXIT_CODES
 from connectome.cli.administration import administration, data_option, plural
 from connectome.errors import ConfigurationError, SchemaViolation
-from connectome.inference import SAMPLE
-from connectome.query import Document
-from connectome.stores import Find
+
+if TYPE_CHECKING:
+    from connectome.query import Document
+
+# That of ``connectome.inference``, which would bring the query language along; a test compares them.
+_SAMPLE: Final = 1000
 
 
 @click.group()
@@ -30,7 +33,7 @@ def schema() -> None:
 @click.option(
     "--sample",
     type=click.IntRange(min=1),
-    default=SAMPLE,
+    default=_SAMPLE,
     show_default=True,
     metavar="N",
     help="Look at N documents, or at all where there are no more.",
@@ -40,6 +43,7 @@ def schema() -> None:
 def infer(id: str, sample: int, seed: int, data: Path | None) -> None:
     """Print a JSON Schema that a sample of the documents of COLLECTION satisfies."""
     from connectome import inference
+    from connectome.stores import Find
 
     with administration(data) as service:
         count = service.describe(id)["count"] or 0
@@ -108,6 +112,7 @@ def check(id: str, file: Any, as_json: bool, data: Path | None) -> None:
     Without a FILE it is the schema of the collection itself.
     """
     from connectome.schemas import Schema
+    from connectome.stores import Find
 
     given = extjson.loads(file.read(), extended=False) if file else None
     with administration(data) as service:

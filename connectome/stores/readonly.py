@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, cast
+from collections.abc import Iterable
+from typing import Any, ClassVar, Final, NoReturn, cast
 
 from connectome.errors import ReadOnly
 from connectome.query import Filter
 from connectome.schemas import Schema
-from connectome.stores.base import NO_GUARD, Collection, Deleted, Guard, Ledger, Modified, Modify, Store
+from connectome.stores.base import NO_GUARD, Collection, Deleted, Guard, Ledger, Modified, Modify, Reader, Store
+
+READS: Final = frozenset(name for name in vars(Reader) if not name.startswith("_"))
 
 
 def read_only(store: Store) -> Store:
@@ -15,7 +18,7 @@ def read_only(store: Store) -> Store:
     return cast(Store, _Store(store))
 
 
-def refuse_write(*_: object, **__: object) -> NoReturn:
+def refuse_write() -> NoReturn:
     """
     Refuse, whatever it is.
 
@@ -26,22 +29,33 @@ def refuse_write(*_: object, **__: object) -> NoReturn:
 
 
 class _ReadSide:
-    """What of a thing does not write, which goes on to the thing itself."""
+    """
+    What of a thing is known not to write, which goes on to the thing itself; all else is refused when it is looked up.
+
+    harmless: the names of what goes on.
+    """
+
+    harmless: ClassVar[frozenset[str]]
 
     def __init__(self, thing: Any) -> None:
         self._thing = thing
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._thing, name)
+        if name in self.harmless:
+            return getattr(self._thing, name)
+        # Python itself asks for what need not be there, such as ``__deepcopy__``.
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__} has no {name}")
+        refuse_write()
 
 
 class _Store(_ReadSide):
-    drop = staticmethod(refuse_write)
+    harmless = frozenset({"name", "place", "shared", "schema", "holds", "close"})
 
     def collection(self, name: str, schema: Schema | None, *, new: bool = False) -> Collection:
         if new:
             refuse_write()
-        return cast(Collection, _Collection(self._thing.collection(name, schema)))
+        return cast(Collection, _Collection(self._thing.collection(name, schema), shared=self._thing.shared))
 
     def ledger(self, name: str) -> Ledger:
         ledger: Ledger = self._thing.ledger(name)
@@ -50,11 +64,21 @@ class _Store(_ReadSide):
 
 
 class _Ledger(_ReadSide):
-    save = staticmethod(refuse_write)
+    harmless = frozenset({"name", "load", "changed"})
 
 
 class _Collection(_ReadSide):
-    insert_one = insert_many = load = delete_one = set_schema = staticmethod(refuse_write)
+    harmless = READS | {"size", "changed", "indexes"}
+
+    def __init__(self, thing: Collection, *, shared: bool) -> None:
+        super().__init__(thing)
+        self._shared = shared
+
+    def pin(self, paths: Iterable[str]) -> None:
+        # What is pinned stands in the catalog, whose change is refused.  A store of this process alone is told of it
+        # when a collection is opened, and keeps it in memory; a database would make an index.
+        if not self._shared:
+            self._thing.pin(paths)
 
     def update(self, modify: Modify, guard: Guard = NO_GUARD) -> Modified:
         if not guard.dry_run:

@@ -10,7 +10,8 @@ from connectome.config import Settings
 from connectome.errors import ReadOnly
 from connectome.query import Filter, Update
 from connectome.service import Service, opened
-from connectome.stores import Find, Guard, Modify, Writer, open_store
+from connectome.stores import Collection, Find, Guard, Ledger, Modify, Reader, Store, Writer, open_store
+from connectome.stores.memory import MemoryStore
 from connectome.stores.readonly import read_only
 
 EVERYTHING = Modify(Filter({}), Update({"$set": {"a": 1}}))
@@ -20,6 +21,18 @@ WRITES = {
     "update": lambda writer: writer.update(EVERYTHING),
     "delete_one": lambda writer: writer.delete_one(Filter({})),
     "delete_many": lambda writer: writer.delete_many(Filter({})),
+}
+# What of each protocol is refused already when it is looked up; and what is refused, or not, for what it is asked.
+REFUSED = {
+    Collection: {"insert_one", "insert_many", "delete_one", "load", "set_schema", "sync"},
+    Store: {"drop"},
+    Ledger: {"save"},
+}
+DECIDED = {Collection: {"update", "delete_many", "pin"}, Store: {"collection", "ledger"}, Ledger: set()}
+PASSED = {
+    Collection: {"find", "encoded", "explain", "count", "aggregate", "version", "size", "changed", "indexes"},
+    Store: {"name", "place", "shared", "schema", "holds", "close"},
+    Ledger: {"name", "load", "changed"},
 }
 CHANGES = {
     "create": lambda service: service.create(id="other"),
@@ -84,6 +97,76 @@ class TestWrites:
 
         assert service.collection("films").update(EVERYTHING, dry).modified == 1
         assert service.collection("films").delete_many(Filter({}), dry).deleted == 1
+
+
+def members(protocol: type) -> set[str]:
+    """The public members of a protocol and of those that it is made of."""
+    names = {name for base in protocol.__mro__ for name in (*vars(base), *vars(base).get("__annotations__", ()))}
+    return {name for name in names if not name.startswith("_")}
+
+
+@pytest.fixture
+def sides():
+    """For each protocol a thing of a store in memory, and the same to be read alone."""
+    store = MemoryStore()
+    collection = store.collection("films", None, new=True)
+    collection.insert_one({"_id": 1})
+    alone = read_only(store)
+    return {
+        Collection: (collection, alone.collection("films", None)),
+        Store: (store, alone),
+        Ledger: (store.ledger("catalog"), alone.ledger("catalog")),
+    }
+
+
+class TestMembers:
+    @pytest.mark.parametrize("protocol", REFUSED, ids=lambda protocol: protocol.__name__)
+    def test_each_is_thought_of(self, protocol):
+        """A member that a protocol gets is refused until it is said here, and in the code, that it does no harm."""
+        assert members(protocol) == REFUSED[protocol] | DECIDED[protocol] | PASSED[protocol]
+        assert len(members(protocol)) == sum(len(each[protocol]) for each in (REFUSED, DECIDED, PASSED))
+
+    def test_a_reader_and_a_writer_are_all_that_is_shown_to_a_credential(self):
+        """Every member of theirs is one of the collection; no reader's is refused, no writer's goes through."""
+        assert members(Reader) <= PASSED[Collection]
+        assert members(Writer) <= REFUSED[Collection] | DECIDED[Collection]
+
+    @pytest.mark.parametrize(
+        ("protocol", "name"), [(protocol, name) for protocol in REFUSED for name in sorted(REFUSED[protocol])]
+    )
+    def test_what_may_write_is_refused(self, sides, protocol, name):
+        """Before anybody has it in hand."""
+        with pytest.raises(ReadOnly):
+            getattr(sides[protocol][1], name)
+
+    @pytest.mark.parametrize(
+        ("protocol", "name"), [(protocol, name) for protocol in PASSED for name in sorted(PASSED[protocol])]
+    )
+    def test_what_reads_is_that_of_the_thing(self, sides, protocol, name):
+        """Nothing stands in between."""
+        thing, alone = sides[protocol]
+
+        assert getattr(alone, name) == getattr(thing, name)
+
+    @pytest.mark.parametrize("protocol", REFUSED, ids=lambda protocol: protocol.__name__)
+    def test_what_nobody_has_heard_of_is_refused(self, sides, protocol):
+        """A store's own methods, beyond the protocol, are no way around it."""
+        thing, alone = sides[protocol]
+        thing.truncate = lambda: None
+
+        with pytest.raises(ReadOnly):
+            _ = alone.truncate
+
+    @pytest.mark.parametrize(("shared", "pinned"), [(False, ["a"]), (True, [])])
+    def test_a_database_is_not_told_to_make_an_index(self, shared, pinned):
+        """What is pinned is a note in memory where nobody else has the store, and a write where others do."""
+        store = MemoryStore()
+        store.shared = shared
+        collection = store.collection("films", None, new=True)
+
+        read_only(store).collection("films", None).pin(["a"])
+
+        assert [index.path for index in collection.indexes() if index.pinned] == pinned
 
 
 class TestReads:
