@@ -107,6 +107,8 @@ class _Application(BaseApplication):  # type: ignore[misc]
         try:
             app, self._close = self._prepare(self._first)
         except SystemExit as error:
+            if not error.code:  # a signal came, and ends it well
+                raise
             self.failed[0] = error.code if type(error.code) is int else 1
             raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
         return app

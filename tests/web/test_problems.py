@@ -578,7 +578,10 @@ class TestBodyTooLarge:
 
         response = narrow.server.admin.request("POST", "/narrow/import", documents)
 
-        assert (response.status_code, response.json()) == (201, {"insertedCount": 100})
+        assert (response.status_code, response.json()) == (
+            201,
+            {"insertedCount": 100, "skippedCount": 0, "replacedCount": 0},
+        )
 
 
 @pytest.fixture
