@@ -121,7 +121,7 @@ class Settings:
         16 * 1024 * 1024, "The largest document that is kept, as JSON; a larger one is 400 BSONObjectTooLarge."
     )
     max_query_terms: int = _setting(
-        5000, "How many names and elements a filter, projection, sort or update may have; more are 400 TooManyTerms."
+        10_000, "How many names and elements a filter, projection, sort or update may have; more are 400 TooManyTerms."
     )
     max_in_values: int = _setting(100_000, "How many values $in and $nin may have; more are 400 TooManyValues.")
     max_result_documents: int = _setting(

@@ -110,8 +110,9 @@ def joined(
                 f"the server sends answers of up to {request.max_result_bytes} bytes, and this is larger"
             )
         if len(more) < _AT_A_TIME:
-            pieces = Pieces(first, before=before, between=between, after=after)
-            return pieces.whole() if len(pieces) <= PIECE_BYTES else pieces
+            if size + len(between) * len(first) <= PIECE_BYTES:
+                return before + between.join(first) + after
+            return Pieces(first, before=before, between=between, after=after)
     return Stream(chain(first, texts), before=before, between=between, after=after)
 
 

@@ -40,10 +40,11 @@ CUT: Final = b"\n!! the server failed here: this answer is not whole\n"
 _STATUS_LINES: Final = {status: f"{status} {name.upper()}" for status, name in HTTP_STATUS_CODES.items()}
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as is an answer, of which a request makes two: to be so costs each of them half a microsecond.
+@dataclass(slots=True)
 class Request:
     """
-    What can be known of a request beside its path.
+    What can be known of a request beside its path; never changed.
 
     max_body_bytes: a larger body is not read.
     max_result_documents, max_result_bytes: a larger answer is refused; 0 where there is no such bound.
@@ -72,6 +73,8 @@ class Request:
         Raises:
             InvalidRequest: It is given, and neither true nor false.
         """
+        if not self.environ.get("QUERY_STRING"):
+            return False
         given = self.arguments.get(name, "false")
         if given not in ("true", "false"):
             raise InvalidRequest(f"{name} is true or false, not {given!r}", pointer=None)
@@ -79,7 +82,8 @@ class Request:
 
     def preferred(self, *forms: str) -> str:
         """The one of these media types that the client likes best; the first where it says nothing, or likes none."""
-        return _preferred(self.environ.get("HTTP_ACCEPT", ""), forms)
+        accept = self.environ.get("HTTP_ACCEPT")
+        return _preferred(accept, forms) if accept else forms[0]
 
     def bearer(self, why: str) -> str:
         """
@@ -130,9 +134,14 @@ class Request:
         announced = self.announced(ends_itself=ends_itself)
         # One byte more than is allowed tells a body of just the limit from the beginning of a longer one.
         wanted = self.max_body_bytes + 1 if announced is None else announced
+        if not wanted:
+            return b""
         stream = self.environ["wsgi.input"]
-        content = bytearray()
-        while len(content) < wanted and (more := stream.read(min(wanted - len(content), 2**30))):
+        first: bytes = stream.read(min(wanted, 2**30))
+        if announced is not None and len(first) == announced:
+            return first  # as it is nearly always: in one piece
+        content = bytearray(first)
+        while first and len(content) < wanted and (more := stream.read(min(wanted - len(content), 2**30))):
             content += more
         if len(content) > self.max_body_bytes:
             raise self._too_large("more")
@@ -205,10 +214,6 @@ class Pieces:
             before = self._between
         yield self._after if self._texts else self._before + self._after
 
-    def whole(self) -> bytes:
-        """Everything as one text."""
-        return self._before + self._between.join(self._texts) + self._after
-
 
 class Stream:
     """
@@ -242,10 +247,10 @@ class Stream:
         yield self._after if begun else self._before + self._after
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """
-    What is sent back, as a WSGI application.
+    What is sent back, as a WSGI application; never changed.
 
     body: what may go wrong with it has gone wrong before, and is a problem, never half an answer.
     headers: those beside the type and the length of the body, and those that every answer has.
@@ -267,10 +272,9 @@ class Answer:
         if self.status == 304:  # nothing is said of a body that the client has
             return [*self.headers, *NEVER_KEPT]
         length = self.length
-        body_headers = [("Content-Type", self.content_type)]
-        if length is not None:
-            body_headers.append(("Content-Length", str(length)))
-        return [*body_headers, *self.headers, *NEVER_KEPT]
+        if length is None:
+            return [("Content-Type", self.content_type), *self.headers, *NEVER_KEPT]
+        return [("Content-Type", self.content_type), ("Content-Length", str(length)), *self.headers, *NEVER_KEPT]
 
     @property
     def length(self) -> int | None:

@@ -60,6 +60,7 @@ class Buckets:
     def __init__(self, rate: Rate, *, size: int = MAX_BUCKETS, clock: Callable[[], float] = time.monotonic) -> None:
         self.rate = rate
         self._every = rate.seconds / rate.count
+        self._full = Taken(rate.count, 0.0)
         self._size = size
         self._clock = clock
         self._lock = threading.Lock()
@@ -68,7 +69,8 @@ class Buckets:
 
     def look(self, key: Hashable) -> Taken:
         """What is there, without taking anything."""
-        return self._found(self._full_at.get(key, 0.0) - self._clock())
+        full_at = self._full_at.get(key)
+        return self._full if full_at is None else self._found(full_at - self._clock())
 
     def take(self, key: Hashable) -> Taken:
         """Take a token where there is one."""

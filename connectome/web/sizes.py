@@ -14,6 +14,8 @@ from connectome.errors import QueryError, at
 
 # Of these the values are looked up, each at no cost to speak of.
 _LISTS: Final = ("$in", "$nin")
+# A value behind one of these, or behind a field's name, is compared as a whole, however much there is in it.
+_COMPARISONS: Final = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte")
 # A term and a value take this many bytes at least, with what parts it from the next.
 _TERM_BYTES: Final = 2
 
@@ -23,7 +25,8 @@ class Sizes:
     """
     The bounds of a question.
 
-    query_terms: names and elements in a filter, a projection, a sort, a pipeline; fields of an update's operators.
+    query_terms: names and elements in a filter, a projection, a sort, a pipeline; fields of an update's operators.  An
+        array or an object with which a field is compared is a value, and one term however large it is.
     in_values: values of one ``$in`` or ``$nin``.
     """
 
@@ -41,38 +44,45 @@ class Sizes:
             return
         match operation:
             case "readwithquery":
-                for name in ("query", "project", "sort"):
+                self._check_filter(body.get("query"), "query")
+                for name in ("project", "sort"):
                     self._check(body.get(name), name)
             case "updatewithupsert":
-                self._check(body["search query"], "search query")
-                self._check(body.get("arrayFilters"), "arrayFilters")
+                self._check_filter(body["search query"], "search query")
+                self._check_filter(body.get("arrayFilters"), "arrayFilters")
                 self._check_update(body["data"], "data")
             case "batchdelete":
-                self._check(body)
+                self._check_filter(body)
             # Those of the Atlas Data API.
             case "find" | "findOne" | "aggregate" | "replaceOne" | "deleteOne" | "deleteMany":
-                for name in ("filter", "projection", "sort", "pipeline"):
+                self._check_filter(body.get("filter"), "filter")
+                for name in ("projection", "sort", "pipeline"):
                     self._check(body.get(name), name)
             case "updateOne" | "updateMany":
-                self._check(body["filter"], "filter")
-                self._check(body.get("arrayFilters"), "arrayFilters")
+                self._check_filter(body["filter"], "filter")
+                self._check_filter(body.get("arrayFilters"), "arrayFilters")
                 self._check_update(body["update"], "update")
 
-    def _check(self, part: Any, *place: str) -> None:
+    def _check_filter(self, part: Any, *place: str) -> None:
+        """As ``_check``, where what is compared as a whole is one term."""
+        self._check(part, *place, is_filter=True)
+
+    def _check(self, part: Any, *place: str, is_filter: bool = False) -> None:
         with at(*place):
-            terms, waiting = 0, [part]
+            terms, waiting = 0, [(part, is_filter)]
             while waiting:
-                value = waiting.pop()
+                value, is_filter = waiting.pop()
                 if type(value) is dict:
                     terms += len(value)
                     for name, inner in value.items():
                         if name in _LISTS and type(inner) is list:
                             self._check_values(name, len(inner))
-                        elif type(inner) in (dict, list):
-                            waiting.append(inner)
+                        elif type(inner) in (dict, list) and not (is_filter and _is_value(name, inner)):
+                            # In an expression an array, or an object, is computed of as many others.
+                            waiting.append((inner, is_filter and name != "$expr"))
                 elif type(value) is list:
                     terms += len(value)
-                    waiting += [inner for inner in value if type(inner) in (dict, list)]
+                    waiting += [(inner, is_filter) for inner in value if type(inner) in (dict, list)]
                 self._check_terms(terms)
 
     def _check_update(self, data: Any, place: str) -> None:
@@ -94,3 +104,10 @@ class Sizes:
     def _check_values(self, name: str, count: int) -> None:
         if count > self.in_values:
             raise QueryError(f"{name} may have {self.in_values} values, and this one has {count}", code="TooManyValues")
+
+
+def _is_value(name: str, inner: dict[str, Any] | list[Any]) -> bool:
+    """Whether an array or an object in a filter is what a field is compared with, and no condition."""
+    if name in _COMPARISONS:
+        return True
+    return not name.startswith("$") and (type(inner) is list or not next(iter(inner), "").startswith("$"))

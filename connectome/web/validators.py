@@ -26,11 +26,16 @@ def entity_tag(reader: Reader, request: Request, body: bytes) -> str | None:
     """
     version = reader.version
     environ = request.environ
-    if version is None or environ.get("QUERY_STRING") or _VOLATILE.search(body):
+    if version is None or environ.get("QUERY_STRING") or _is_volatile(body):
         return None
     # Python's hash, with the key of this process, as the version is of this process: 0.2 µs; blake2b: 1.5.
     question = hash((environ.get("HTTP_ACCEPT"), body)) & _SIXTY_FOUR_BITS
     return f'W/"{version}-{question:x}"'
+
+
+def _is_volatile(body: bytes) -> bool:
+    # Most have neither sign, and to look for one takes a tenth of what the pattern does.
+    return (b"$" in body or b"\\" in body) and _VOLATILE.search(body) is not None
 
 
 def is_known(request: Request, tag: str) -> bool:
