@@ -22,6 +22,7 @@ from typing import Any, Final
 from connectome.errors import QueryError, at
 from connectome.extjson import preview
 from connectome.query import clock
+from connectome.query.deadline import check
 from connectome.query.paths import Path, parse_field_path
 from connectome.query.values import INT32, MISSING, Document, Value, integral, is_number, type_alias
 
@@ -61,6 +62,7 @@ def compile_expression(source: Value) -> Callable[[Document], Value]:
     now = _MOMENT.get() or _now()
 
     def value_for(document: Document) -> Value:
+        check()  # of an expression as long as a request may be, one document alone takes a while
         try:
             return expression.evaluate({"ROOT": document, "CURRENT": document, "NOW": now, "REMOVE": MISSING})
         except QueryError as error:
