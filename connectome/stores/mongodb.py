@@ -64,7 +64,8 @@ from connectome.errors import (
     pointer_to,
 )
 from connectome.extjson import preview
-from connectome.query import Document, Filter, Value
+from connectome.query import Document, Filter, Pipeline, Value
+from connectome.query.clock import new_id
 from connectome.query.deadline import expired, remaining
 from connectome.query.values import SortKey, integral, sort_key
 from connectome.schemas import Schema
@@ -83,6 +84,7 @@ from connectome.stores.base import (
     OnDuplicate,
     identified,
 )
+from connectome.stores.loading import require_size
 from connectome.stores.validators import validator
 
 _log = logging.getLogger(__name__)
@@ -112,6 +114,9 @@ _SAMPLE: Final = 1000
 
 # Beyond it nothing can be skipped or counted: MongoDB takes 64 bits.
 _MOST: Final = 2**63 - 1
+
+# How our engine refuses a stage that the server knows, and it does not.
+_MONGODB_ALONE: Final = "CommandNotSupported"
 
 _TIME_EXPIRED: Final = 50
 _INDEX_THERE_OTHERWISE: Final = frozenset({85, 86})
@@ -251,6 +256,8 @@ def _blamed(error: OperationFailure, *attempts: Callable[[], object]) -> Request
         except RequestError as ours:
             if ours.code == refusal.name:
                 return ours
+            if ours.code == _MONGODB_ALONE:
+                continue
             return type(ours)(refusal.message, code=refusal.name, pointer=ours.pointer)
         except (ConnectomeError, PyMongoError):
             continue  # the server is away by now: what it said stands
@@ -323,14 +330,18 @@ class MongoDBCollection:
         for document in found:
             find.projection(document)
 
-    def aggregate(self, pipeline: Any) -> Iterator[Document]:
-        """What the stages of a pipeline, as ``pipeline.source`` has them, make of the documents."""
+    def aggregate(self, pipeline: Pipeline) -> Iterator[Document]:
+        def tried() -> None:
+            """Have our engine run the pipeline over some documents, where it knows all the stages."""
+            for _ in pipeline(list(self._documents.find(limit=_SAMPLE))):
+                pass
+
         try:
             with self._answering():
                 cursor = self._documents.aggregate(pipeline.source, maxTimeMS=_milliseconds())
         except OperationFailure as error:
-            raise _blamed(error) from None
-        return self._begun(cursor)
+            raise _blamed(error, tried) from None
+        return self._begun(cursor, tried)
 
     def explain(self, find: Find) -> Explanation:
         question = {
@@ -376,7 +387,7 @@ class MongoDBCollection:
         admitted: list[Document] = []
         for place, document in placed:
             with at(*place):
-                admitted.append(identified(document))
+                admitted.append(self._admitted(document))
         if not admitted:
             return []
         try:
@@ -392,6 +403,12 @@ class MongoDBCollection:
             raise self._not_inserted(error, placed, admitted) from None
         return [document["_id"] for document in admitted]
 
+    def _admitted(self, document: Document) -> Document:
+        """A new document as it is kept, where it is not too large: what an update makes of one MongoDB bounds alone."""
+        kept = identified(document)
+        require_size(extjson.encode(kept, mode="stored"), kept, self._store.max_document_bytes)
+        return kept
+
     def load(self, documents: Iterable[Document], *, on_duplicate: OnDuplicate = "stop") -> Loaded:
         placed = [((position,), document) for position, document in enumerate(documents)]
         if on_duplicate == "stop":
@@ -399,7 +416,7 @@ class MongoDBCollection:
         admitted: list[Document] = []
         for place, document in placed:
             with at(*place):
-                admitted.append(identified(document))
+                admitted.append(self._admitted(document))
         try:
             with self._answering(writing=True), pymongo.timeout(_BATCH_SECONDS):
                 if not self._store.transactions:
@@ -543,9 +560,13 @@ class MongoDBCollection:
         if session:
             self._meet_others(modify.filter, session)
         if type(source) is dict:
-            return self._modified(modify, modify.filter.source, _with_identity(source), session, upsert=True)
+            return self._modified(
+                modify, modify.filter.source, _with_identity(source, _made_identity(modify)), session, upsert=True
+            )
         # A pipeline has no $setOnInsert: here the filter fixes the _id that we make.
-        made = modify.filter.source if _gives_identity(source) else {"$and": [modify.filter.source, {"_id": _new_id()}]}
+        made: Any = modify.filter.source
+        if not _gives_identity(source):
+            made = {"$and": [made, {"_id": {"$eq": _made_identity(modify)}}]}
         return self._modified(modify, made, source, session, upsert=True)
 
     def _meet_others(self, filter: Filter, session: ClientSession) -> None:
@@ -590,7 +611,7 @@ class MongoDBCollection:
                 if after is not document and len(examples) < MAX_EXAMPLES:
                     examples.append((document, after))
         if not matched and modify.upsert:
-            created = identified(modify.update.insert(modify.filter))
+            created = _created(modify)
             return Modified(0, 0, created, [(None, created)])
         return Modified(matched, modified, examples=examples)
 
@@ -600,8 +621,15 @@ class MongoDBCollection:
             after = modify.update.apply(document, modify.filter)
             if after is not document and self._schema and self._schema.failures(extjson.to_json(after)):
                 return self._violation(refusal, [((), after)], identity=document["_id"])
-        created = [((), identified(modify.update.insert(modify.filter)))] if modify.upsert else []
+        created = [((), _created(modify))] if modify.upsert else []
         return self._violation(refusal, created)
+
+    def delete_one(self, filter: Filter) -> Deleted:
+        try:
+            with self._answering(writing=True), pymongo.timeout(remaining()):
+                return Deleted(self._documents.delete_one(filter.source).deleted_count)
+        except OperationFailure as error:
+            raise _blamed(error, lambda: self._asked(Find(filter))) from None
 
     def delete_many(self, filter: Filter, guard: Guard = NO_GUARD) -> Deleted:
         try:
@@ -761,12 +789,12 @@ def _is_identity(path: str) -> bool:
     return path.partition(".")[0] == "_id"
 
 
-def _with_identity(source: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Operators that give a document which an upsert creates an ``_id`` of ours, where they do not give it one."""
+def _with_identity(source: Mapping[str, Any], identity: Value) -> Mapping[str, Any]:
+    """Operators that give a document which an upsert creates this ``_id``, where they do not give it one."""
     paths = (path for fields in source.values() for path in fields)
     if any(map(_is_identity, paths)):
         return source
-    return {**source, "$setOnInsert": {**source.get("$setOnInsert", {}), "_id": _new_id()}}
+    return {**source, "$setOnInsert": {**source.get("$setOnInsert", {}), "_id": identity}}
 
 
 def _gives_identity(stages: Iterable[Mapping[str, Any]]) -> bool:
@@ -779,8 +807,15 @@ def _gives_identity(stages: Iterable[Mapping[str, Any]]) -> bool:
     return False
 
 
-def _new_id() -> str:
-    return str(ObjectId())
+def _made_identity(modify: Modify) -> Value:
+    """The ``_id`` of a document that an upsert creates, where nothing fixes one."""
+    return new_id() if modify.new_id is None else modify.new_id
+
+
+def _created(modify: Modify) -> Document:
+    """What our engine has an upsert create."""
+    document = modify.update.insert(modify.filter)
+    return identified(document if "_id" in document else {"_id": _made_identity(modify), **document})
 
 
 def _validation(schema: Schema | None) -> dict[str, Any]:
@@ -871,6 +906,7 @@ class MongoDBStore:
 
     Args:
         url: ``mongodb://host/database`` or ``mongodb+srv://…``, with whatever options pymongo knows.
+        max_document_bytes: A larger new document, as JSON, is refused.
 
     Raises:
         ConfigurationError: The URL cannot be one, or names no database; it is not repeated: a password may stand there.
@@ -880,7 +916,8 @@ class MongoDBStore:
     name = "mongodb"
     shared = True
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, max_document_bytes: int = 2**24) -> None:
+        self.max_document_bytes = max_document_bytes
         given = {name.lower() for name, _ in parse_qsl(urlsplit(url).query)}
         defaults = {name: value for name, value in _DEFAULTS.items() if name.lower() not in given}
         try:

@@ -20,7 +20,8 @@ from pymongo.errors import PyMongoError
 
 from connectome import extjson
 from connectome.errors import ConnectomeError, RequestError
-from connectome.query import Filter, Projection, Sort, Update, compile_array_filters
+from connectome.query import Filter, Pipeline, Projection, Sort, Update, compile_array_filters
+from connectome.query.accumulators import compile_accumulator
 from connectome.query.expressions import compile_expression
 from connectome.query.values import identical
 from connectome.stores import Collection, Find, Modify, Store, open_store
@@ -134,12 +135,36 @@ def expression(case: dict[str, Any], collection: Collection) -> None:
         assert_identical(after["value"], case.get("gives"))
 
 
+def aggregated(pipeline: list[Any], documents: list[Any], collection: Collection) -> list[Any]:
+    """What the server's pipeline makes of documents, without the _id that their cases did not give them."""
+    compiled = Pipeline(pipeline)
+    filled(collection, documents)
+    return [as_given(document) for document in collection.aggregate(compiled)]
+
+
+def stage(case: dict[str, Any], collection: Collection) -> None:
+    stages = case["stage"] if type(case["stage"]) is list else [case["stage"]]
+    made = aggregated(stages, case["documents"], collection)
+    if "unordered" in case:
+        assert_identical(sorted(made, key=canonical), sorted(case["unordered"], key=canonical))
+    else:
+        assert_identical(made, case.get("gives"))
+
+
+def accumulator(case: dict[str, Any], collection: Collection) -> None:
+    compile_accumulator("value", case["accumulator"])
+    made = aggregated([{"$group": {"_id": None, "value": case["accumulator"]}}], case["documents"], collection)
+    assert_identical(made[0]["value"], case.get("gives"))
+
+
 RUN: dict[str, Callable[[dict[str, Any], Collection], None]] = {
     "filter": filter_,
     "projection": projection,
     "sort": sort,
     "update": update,
     "expression": expression,
+    "stage": stage,
+    "accumulator": accumulator,
 }
 
 
@@ -149,9 +174,9 @@ def difference(case: dict[str, Any], run: Callable[[], None]) -> str:
         run()
     except RequestError as error:
         expected = case.get("refused", {})
-        if error.code == expected.get("code") and "code" in expected:
+        if "refused" in case and {key: getattr(error, key) for key in expected} == expected:
             return ""
-        return f"refused: {error.code}: {error.detail}"
+        return f"refused: {error.code} at {error.pointer}: {error.detail}"
     except (AssertionError, ConnectomeError, PyMongoError, ValueError) as error:
         return f"{type(error).__name__}: {str(error)[:300]}"
     return "not refused" if "refused" in case else ""
