@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +22,7 @@ from connectome.errors import InvalidJSON, InvalidRequest, StoreFailed, at
 from connectome.query import Document
 from connectome.splitting import Text
 from connectome.stores import Find
+from connectome.stores.files import roomy_directory
 
 Format = Literal["json", "ndjson", "csv", "tsv", "ejson"]
 # TinyDB keeps documents there that were put in no table by name.
@@ -117,7 +117,7 @@ class Spooled:
     """
 
     def __init__(self, documents: Iterable[Document]) -> None:
-        self.file: BinaryIO = TemporaryFile(dir=_roomy_directory())  # noqa: SIM115 -- closed by ``close``
+        self.file: BinaryIO = TemporaryFile(dir=roomy_directory())  # noqa: SIM115 -- closed by ``close``
         self.count = self.size = 0
         try:
             for document in documents:
@@ -134,7 +134,7 @@ class Spooled:
             if not line:
                 self.file.flush()
         except OSError as error:
-            place = _roomy_directory() or gettempdir()
+            place = roomy_directory() or gettempdir()
             raise StoreFailed(
                 f"{error.strerror or error} while writing a temporary file in {place}; TMPDIR names another place"
             ) from error
@@ -147,11 +147,6 @@ class Spooled:
     def close(self) -> None:
         """Let go of the file."""
         self.file.close()
-
-
-def _roomy_directory() -> str | None:
-    """Where large temporary files go: where ``TMPDIR`` says, else not to /tmp, which is memory on many systems."""
-    return None if "TMPDIR" in os.environ or not os.access("/var/tmp", os.W_OK) else "/var/tmp"
 
 
 def json_documents(file: BinaryIO) -> Iterator[Document]:
@@ -232,7 +227,7 @@ def write_csv(documents: Iterable[Document], *, delimiter: str = ",") -> Iterato
     the cells wait in a temporary file where they are many.
     """
     columns: dict[str, None] = {}
-    with SpooledTemporaryFile(_SPOOL_BYTES, dir=_roomy_directory()) as waiting:
+    with SpooledTemporaryFile(_SPOOL_BYTES, dir=roomy_directory()) as waiting:
         for document in documents:
             row = dict(_cells(document, ""))
             columns.update(dict.fromkeys(row))
@@ -335,7 +330,7 @@ def csv_documents(file: BinaryIO, types: Mapping[str, str], *, delimiter: str = 
     """
     with ExitStack() as stack:
         if not file.seekable():
-            piped, file = file, stack.enter_context(TemporaryFile(dir=_roomy_directory()))
+            piped, file = file, stack.enter_context(TemporaryFile(dir=roomy_directory()))
             shutil.copyfileobj(piped, file)
             file.seek(0)
         start = file.tell()

@@ -21,9 +21,11 @@ from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
 from itertools import islice
-from typing import Any, Final, TypeVar
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
+import bson
 import pymongo
 from bson import ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
@@ -84,7 +86,8 @@ from connectome.stores.base import (
     OnDuplicate,
     identified,
 )
-from connectome.stores.loading import require_size
+from connectome.stores.files import disk_errors, roomy_directory
+from connectome.stores.loading import MAX_FAILURES, require_size
 from connectome.stores.validators import validator
 
 _log = logging.getLogger(__name__)
@@ -92,6 +95,8 @@ _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 _Documents = pymongo.collection.Collection[Document]
 _Session = ClientSession | None
+# A new document, and its place in the request.
+_Placed = tuple[tuple[int, ...], Document]
 
 # What the store itself keeps: no collection's id has a dot.
 RECORDS: Final = "connectome.records"
@@ -111,6 +116,9 @@ _BATCH_SECONDS: Final = 60.0
 _UPSERT_ATTEMPTS: Final = 5
 # Of so many documents it is looked at what a refused request does to them, or a rehearsed one.
 _SAMPLE: Final = 1000
+
+# Documents that are loaded wait in a file beyond so many bytes.
+_LOADED_IN_MEMORY: Final = 2**24
 
 # Beyond it nothing can be skipped or counted: MongoDB takes 64 bits.
 _MOST: Final = 2**63 - 1
@@ -400,7 +408,9 @@ class MongoDBCollection:
                 else:
                     self._insert_one_after_the_other(admitted)
         except OperationFailure as error:
-            raise self._not_inserted(error, placed, admitted) from None
+            places = [place for place, _ in placed]
+            place = places[_refusal(error).position or 0]
+            raise self._not_inserted(error, place, zip(places, admitted, strict=True)) from None
         return [document["_id"] for document in admitted]
 
     def _admitted(self, document: Document) -> Document:
@@ -410,35 +420,59 @@ class MongoDBCollection:
         return kept
 
     def load(self, documents: Iterable[Document], *, on_duplicate: OnDuplicate = "stop") -> Loaded:
-        placed = [((position,), document) for position, document in enumerate(documents)]
-        if on_duplicate == "stop":
-            return Loaded(len(self._insert(placed)))
-        admitted: list[Document] = []
-        for place, document in placed:
-            with at(*place):
-                admitted.append(self._admitted(document))
-        try:
-            with self._answering(writing=True), pymongo.timeout(_BATCH_SECONDS):
-                if not self._store.transactions:
-                    return self._settled(admitted, on_duplicate, None)
-                return self._together(lambda session: self._settled(admitted, on_duplicate, session))
-        except OperationFailure as error:
-            raise self._not_inserted(error, placed, admitted) from None
+        # They wait outside memory, since a transaction that MongoDB sends back begins anew with the first.
+        with SpooledTemporaryFile(_LOADED_IN_MEMORY, dir=roomy_directory()) as file:
+            with self._answering():
+                for position, document in enumerate(documents):
+                    with at(position):
+                        content = bson.encode(self._admitted(document))
+                    with disk_errors("writing a temporary file"):
+                        file.write(content)
+            reached = 0
+
+            def act(session: _Session) -> Loaded:
+                nonlocal reached
+                reached = 0
+                done = Loaded(0)
+                waiting = _waiting(file)
+                while chunk := list(islice(waiting, _SAMPLE)):
+                    part = self._settled(chunk, on_duplicate, session)
+                    done = Loaded(
+                        done.inserted + part.inserted, done.skipped + part.skipped, done.replaced + part.replaced
+                    )
+                    reached += len(chunk)
+                return done
+
+            try:
+                with self._answering(writing=True), pymongo.timeout(_BATCH_SECONDS):
+                    if self._store.transactions:
+                        return self._together(act)
+                    try:
+                        return act(None)
+                    except BulkWriteError as error:
+                        if on_duplicate == "stop":
+                            self._take_out(islice(_waiting(file), reached + error.details["nInserted"]))
+                        raise
+            except OperationFailure as error:
+                place = (reached + (_refusal(error).position or 0),)
+                placed = (((position,), document) for position, document in enumerate(_waiting(file)))
+                raise self._not_inserted(error, place, placed, at_most=MAX_FAILURES) from None
 
     def _settled(self, documents: list[Document], on_duplicate: OnDuplicate, session: _Session) -> Loaded:
-        """Keep documents, and skip or replace by those whose ``_id`` is taken, be it by an earlier one of them."""
+        """Keep a thousand documents; skip or replace by those whose ``_id`` is taken, be it by an earlier one."""
+        if on_duplicate == "stop":
+            self._documents.insert_many(documents, session=session)
+            return Loaded(len(documents))
         unique: dict[SortKey, Document] = {}
         for document in documents:
             key = sort_key(document["_id"])
             if on_duplicate == "replace" or key not in unique:
                 unique[key] = document
         again = len(documents) - len(unique)
-        taken: dict[SortKey, Value] = {}
-        pending = iter(unique.values())
-        while chunk := list(islice(pending, _SAMPLE)):
-            query = {"_id": {"$in": [document["_id"] for document in chunk]}}
-            for found in self._documents.find(query, {"_id": 1}, session=session):
-                taken[sort_key(found["_id"])] = found["_id"]
+        query = {"_id": {"$in": [document["_id"] for document in unique.values()]}}
+        taken: dict[SortKey, Value] = {
+            sort_key(found["_id"]): found["_id"] for found in self._documents.find(query, {"_id": 1}, session=session)
+        }
         fresh = [document for key, document in unique.items() if key not in taken]
         if fresh:
             self._documents.insert_many(fresh, session=session)
@@ -456,31 +490,48 @@ class MongoDBCollection:
         try:
             self._documents.insert_many(documents)
         except BulkWriteError as error:
-            inserted = documents[: error.details["nInserted"]]
-            self._documents.delete_many({"_id": {"$in": [document["_id"] for document in inserted]}})
+            self._take_out(iter(documents[: error.details["nInserted"]]))
             raise
 
+    def _take_out(self, inserted: Iterator[Document]) -> None:
+        while chunk := list(islice(inserted, _SAMPLE)):
+            self._documents.delete_many({"_id": {"$in": [document["_id"] for document in chunk]}})
+
     def _not_inserted(
-        self, error: OperationFailure, placed: Sequence[tuple[tuple[int, ...], Document]], admitted: list[Document]
+        self, error: OperationFailure, place: tuple[int, ...], placed: Iterable[_Placed], *, at_most: int = _MOST
     ) -> ConnectomeError:
+        """
+        Why new documents were refused.
+
+        Args:
+            place: Of the one that the server names.
+            placed: All of them.
+            at_most: So many failures of a schema are told.
+        """
         refusal = _refusal(error)
-        place = placed[refusal.position or 0][0]
         if refusal.code in _DUPLICATE:
             return _duplicate(refusal, *place)
         if refusal.code == _INVALID_DOCUMENT:
-            return self._violation(refusal, list(zip((place for place, _ in placed), admitted, strict=True)), *place)
+            return self._violation(refusal, placed, *place, at_most=at_most)
         return InvalidRequest(refusal.message, code=refusal.name, pointer=pointer_to(*place))
 
     def _violation(
-        self, refusal: _Refusal, placed: Iterable[tuple[tuple[int, ...], Document]], *place: int, identity: Any = None
+        self,
+        refusal: _Refusal,
+        placed: Iterable[_Placed],
+        *place: int,
+        identity: Any = None,
+        at_most: int = _MOST,
     ) -> SchemaViolation:
         """What our validator finds in documents that the server's refused."""
         failures: list[Failure] = []
         for where, document in placed if self._schema else ():
             failures += self._schema.failures(extjson.to_json(document), *where)  # type: ignore[union-attr]
+            if len(failures) >= at_most:
+                break
         if not failures:
             failures = [Failure("the document does not satisfy the schema as MongoDB reads it", pointer_to(*place))]
-        return SchemaViolation(failures, document_id=identity)
+        return SchemaViolation(failures[:at_most], document_id=identity)
 
     def _together(self, act: Callable[[ClientSession], _Result]) -> _Result:
         """Do it in a transaction, again where the server asks for that; it is given up when the time is over."""
@@ -718,6 +769,12 @@ class MongoDBCollection:
     def size(self) -> int:
         with _keeping(self._store.place):
             return int(self._store.database.command("collStats", self._name).get("size", 0))
+
+
+def _waiting(file: IO[bytes]) -> Iterator[Document]:
+    """The documents in a file, from the first on."""
+    file.seek(0)
+    return bson.decode_file_iter(file, _CODEC)
 
 
 def _sort(source: Any) -> list[tuple[str, Any]] | None:

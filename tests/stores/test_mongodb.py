@@ -215,6 +215,17 @@ class TestStandalone:
         assert caught.value.pointer == "/2/_id"
         assert everything(birds) == BIRDS
 
+    def test_so_is_what_was_loaded(self, standalone):
+        """However much it was."""
+        birds = standalone.collection("loads", None, new=True)
+        birds.insert_many(BIRDS)
+
+        with pytest.raises(DuplicateKey) as caught:
+            birds.load({"_id": n} if n != 2345 else {"_id": "owl"} for n in range(3000))
+
+        assert caught.value.pointer == "/2345/_id"
+        assert everything(birds) == BIRDS
+
     def test_guards_hold(self, standalone):
         """What would happen is found out before."""
         birds = standalone.collection("guards", None, new=True)

@@ -65,7 +65,7 @@ def filled(collection: Collection, documents: list[dict[str, Any]]) -> list[dict
     """The documents, as they are kept."""
     kept = [identified(document, position) for position, document in enumerate(documents)]
     # There are thousands of cases, and most of them read what the one before has read.
-    if THERE != [text := canonical(kept)]:
+    if [text := canonical(kept)] != THERE:
         THERE.clear()
         # Without the transactions in which a store does the same.
         there = collection._documents  # type: ignore[attr-defined]
