@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -152,11 +151,6 @@ class Spooled:
         self.file.close()
 
 
-def _roomy_directory() -> str | None:
-    """Where large temporary files go: where ``TMPDIR`` says, else not to /tmp, which is memory on many systems."""
-    return None if "TMPDIR" in os.environ or not os.access("/var/tmp", os.W_OK) else "/var/tmp"
-
-
 def json_documents(file: BinaryIO) -> Iterator[Document]:
     """The documents of a JSON array, or of the table of a TinyDB file that has no name of its own."""
     text = Text(file)
@@ -224,6 +218,13 @@ def _document(value: Any) -> Document:
     if type(value) is not dict:
         raise InvalidRequest(f"a document is an object, not {extjson.preview(value)}")
     return value
+
+
+def _roomy_directory() -> str | None:
+    # Not at the top, as of all of the stores.
+    from connectome.stores.files import roomy_directory
+
+    return roomy_directory()
 
 
 def write_csv(documents: Iterable[Document], *, delimiter: str = ",") -> Iterator[str]:

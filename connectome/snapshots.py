@@ -88,7 +88,7 @@ class Snapshots:
             raise Conflict(f"there is a snapshot {name!r} already")
         content = self._service.backup(credentials=True)
         with disk_errors(f"writing {path}"):
-            self._directory.mkdir(mode=0o700, exist_ok=True)
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             replace(self._disk, path, content)
         return next(each for each in self.all() if each.name == name)
 

@@ -248,7 +248,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
 
 
 # What else stands on a server is the same code over any store.
-_OVER_MONGODB = ("test_api.py",)
+_OVER_MONGODB = ("test_api.py", "test_atlas.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,6 +7,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -49,7 +50,7 @@ class Observation:
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, directory: Path | None, data: Path | None, as_json: bool) -> None:
-    """Say what is well and what is not.  Looked at is all that a server over the data directory needs."""
+    """Say what is well and what is not.  Looked at is all that a server needs."""
     found = list(_observed(directory_of(directory, data)))
     if as_json:
         print_json([asdict(each) for each in found])
@@ -76,8 +77,29 @@ def _observed(data: Path | None) -> Iterator[Observation]:
         return
     changed = [name for name, _ in config.described() if settings.origin(name) != "default"]
     yield Observation("ok", "settings", f"not the defaults: {', '.join(changed)}" if changed else "the defaults")
-    yield from _directory(settings.data)
+    if settings.shared:
+        yield from _database(settings)
+    # Beside a database it holds little, and need not be there.
+    if not settings.shared or settings.data.is_dir():
+        yield from _directory(settings.data)
     yield _port(settings)
+
+
+def _database(settings: Settings) -> Iterator[Observation]:
+    """The server that the collections are on, and what it holds of them."""
+    from connectome.service import Service
+    from connectome.stores.mongodb import MongoDBStore
+
+    try:
+        store = MongoDBStore(settings.store)
+        with closing(Service(store)) as service:
+            yield Observation("ok", "store", f"{store.place}, {plural(len(service.collections()), 'collection')}")
+    except ConnectomeError as error:
+        yield Observation("fail", "store", error.detail)
+        return
+    alone = "a standalone server has none: a write of many documents may be cut short; run a replica set, be it of one"
+    has = store.transactions
+    yield Observation("ok" if has else "warn", "transactions", "the server has them" if has else alone)
 
 
 def _installed(name: str) -> str:

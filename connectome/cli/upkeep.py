@@ -175,7 +175,14 @@ def _held(argument: Path | None, option: Path | None) -> Iterator[Path]:
     """A data directory that is there, and that nobody else writes to meanwhile."""
     from connectome.stores.files import DirectoryLock
 
-    directory = Settings.from_environ(data=directory_of(argument, option)).data
+    named = directory_of(argument, option)
+    settings = Settings.from_environ(data=named)
+    if settings.shared and named is None:
+        raise ConfigurationError(
+            "the collections are in the MongoDB that the setting store names, which looks after its own files; "
+            "DIR names a data directory to look at instead"
+        )
+    directory = settings.data
     if not directory.is_dir():
         raise ConfigurationError(f"there is no data directory {directory}; --data names another")
     lock = DirectoryLock(directory)

@@ -84,6 +84,8 @@ _ON_MONGODB: Final = frozenset(
         "$vectorSearch",
     }
 )
+# What MongoDB would do inside such a stage, which is not compiled here.
+_JAVASCRIPT: Final = dict.fromkeys(("$where", "$function", "$accumulator"), "it runs JavaScript on the server")
 _NOT_IN_FACET: Final = frozenset({"$facet", "$geoNear", "$search", "$searchMeta", "$vectorSearch"})
 
 _Compiled = TypeVar("_Compiled")
@@ -183,13 +185,28 @@ def _of_each(compile_: Callable[[Value], Transform]) -> Callable[[Value], Stage]
     return lambda operand: of_each(compile_(operand))
 
 
-def _other_stage(name: str, known: Iterable[str]) -> Stage:
+def _other_stage(name: str, operand: Value, known: Iterable[str]) -> Stage:
     """What stands for a stage that is not done here; or the reason why there can be none."""
     if name in _ON_MONGODB:
+        _require_harmless(operand)
         return _OnMongoDB(name)
     if name in REFUSED:
         raise QueryError(f"{name} is not offered: {REFUSED[name]}", code="CommandNotSupported")
     raise QueryError(f"{name} is no stage of a pipeline; {_hint(name, known)}", code="Location40324")
+
+
+def _require_harmless(operand: Value) -> None:
+    """Refuse what no store is asked for wherever it is named in an operand that nobody here reads."""
+    if type(operand) is list:
+        for position, each in enumerate(operand):
+            with at(position):
+                _require_harmless(each)
+    elif type(operand) is dict:
+        for name, value in operand.items():
+            with at(name):
+                if reason := REFUSED.get(name) or _JAVASCRIPT.get(name):
+                    raise QueryError(f"{name} is not offered: {reason}", code="CommandNotSupported")
+                _require_harmless(value)
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
@@ -210,7 +227,7 @@ def compile_update(source: list[Value]) -> list[Transform]:
         return _compiled(source, DOCUMENT_STAGES, UpdateError, _no_update_stage)
 
 
-def _no_update_stage(name: str, known: Iterable[str]) -> Transform:
+def _no_update_stage(name: str, _: Value, known: Iterable[str]) -> Transform:
     elsewhere = name in STAGES or name in REFUSED or name in _ON_MONGODB
     raise UpdateError(
         f"{name} is no stage of an update; {_hint(name, known)}",
@@ -222,7 +239,7 @@ def _compiled(
     source: list[Value],
     compilers: Mapping[str, Callable[[Value], _Compiled]],
     error: type[QueryError | UpdateError],
-    other: Callable[[str, Iterable[str]], _Compiled],
+    other: Callable[[str, Value, Iterable[str]], _Compiled],
 ) -> list[_Compiled]:
     compiled: list[_Compiled] = []
     for position, each in enumerate(source):
@@ -234,7 +251,7 @@ def _compiled(
                 )
             ((name, operand),) = each.items()
             with at(name):
-                compiled.append(compilers[name](operand) if name in compilers else other(name, compilers))
+                compiled.append(compilers[name](operand) if name in compilers else other(name, operand, compilers))
     return compiled
 
 

@@ -39,7 +39,8 @@ def open_store(place: Path | str, **settings: Any) -> Store:
 
     Args:
         place: A path; or, as text, a URL.
-        settings: As ``EmbeddedStore`` takes them; a server has settings of its own.
+        settings: As ``EmbeddedStore`` takes them; a server has settings of its own, and of these ``max_document_bytes``
+            alone.
 
     Raises:
         StoreLocked: Another process holds the directory.
@@ -58,5 +59,6 @@ def open_store(place: Path | str, **settings: Any) -> Store:
             f"a store is a URL that begins with {' or '.join(f'{each}://' for each in _STORES)}, and this one does not"
         )
     module, name = _STORES[scheme]
-    store: Store = getattr(import_module(module), name)(place)
+    of_all = {key: value for key, value in settings.items() if key == "max_document_bytes"}
+    store: Store = getattr(import_module(module), name)(place, **of_all)
     return store

@@ -146,6 +146,11 @@ def disk_errors(doing: str) -> Iterator[None]:
         raise StoreFailed(f"{error.strerror or error} while {doing}") from error
 
 
+def roomy_directory() -> str | None:
+    """Where large temporary files go: where ``TMPDIR`` says, else not to /tmp, which is memory on many systems."""
+    return None if "TMPDIR" in os.environ or not os.access("/var/tmp", os.W_OK) else "/var/tmp"
+
+
 class NotYetOnDisk(OSError):
     """A file has its new name, and the directory could not be synced: after a power cut it may have the old one."""
 

@@ -21,9 +21,11 @@ from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
 from itertools import islice
-from typing import Any, Final, TypeVar
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
+import bson
 import pymongo
 from bson import ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
@@ -64,7 +66,8 @@ from connectome.errors import (
     pointer_to,
 )
 from connectome.extjson import preview
-from connectome.query import Document, Filter, Value
+from connectome.query import Document, Filter, Pipeline, Value
+from connectome.query.clock import new_id
 from connectome.query.deadline import expired, remaining
 from connectome.query.values import SortKey, integral, sort_key
 from connectome.schemas import Schema
@@ -83,6 +86,8 @@ from connectome.stores.base import (
     OnDuplicate,
     identified,
 )
+from connectome.stores.files import disk_errors, roomy_directory
+from connectome.stores.loading import MAX_FAILURES, require_size
 from connectome.stores.validators import validator
 
 _log = logging.getLogger(__name__)
@@ -90,6 +95,8 @@ _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 _Documents = pymongo.collection.Collection[Document]
 _Session = ClientSession | None
+# A new document, and its place in the request.
+_Placed = tuple[tuple[int, ...], Document]
 
 # What the store itself keeps: no collection's id has a dot.
 RECORDS: Final = "connectome.records"
@@ -110,8 +117,14 @@ _UPSERT_ATTEMPTS: Final = 5
 # Of so many documents it is looked at what a refused request does to them, or a rehearsed one.
 _SAMPLE: Final = 1000
 
+# Documents that are loaded wait in a file beyond so many bytes.
+_LOADED_IN_MEMORY: Final = 2**24
+
 # Beyond it nothing can be skipped or counted: MongoDB takes 64 bits.
 _MOST: Final = 2**63 - 1
+
+# How our engine refuses a stage that the server knows, and it does not.
+_MONGODB_ALONE: Final = "CommandNotSupported"
 
 _TIME_EXPIRED: Final = 50
 _INDEX_THERE_OTHERWISE: Final = frozenset({85, 86})
@@ -251,6 +264,8 @@ def _blamed(error: OperationFailure, *attempts: Callable[[], object]) -> Request
         except RequestError as ours:
             if ours.code == refusal.name:
                 return ours
+            if ours.code == _MONGODB_ALONE:
+                continue
             return type(ours)(refusal.message, code=refusal.name, pointer=ours.pointer)
         except (ConnectomeError, PyMongoError):
             continue  # the server is away by now: what it said stands
@@ -323,14 +338,18 @@ class MongoDBCollection:
         for document in found:
             find.projection(document)
 
-    def aggregate(self, pipeline: Any) -> Iterator[Document]:
-        """What the stages of a pipeline, as ``pipeline.source`` has them, make of the documents."""
+    def aggregate(self, pipeline: Pipeline) -> Iterator[Document]:
+        def tried() -> None:
+            """Have our engine run the pipeline over some documents, where it knows all the stages."""
+            for _ in pipeline(list(self._documents.find(limit=_SAMPLE))):
+                pass
+
         try:
             with self._answering():
                 cursor = self._documents.aggregate(pipeline.source, maxTimeMS=_milliseconds())
         except OperationFailure as error:
-            raise _blamed(error) from None
-        return self._begun(cursor)
+            raise _blamed(error, tried) from None
+        return self._begun(cursor, tried)
 
     def explain(self, find: Find) -> Explanation:
         question = {
@@ -376,7 +395,7 @@ class MongoDBCollection:
         admitted: list[Document] = []
         for place, document in placed:
             with at(*place):
-                admitted.append(identified(document))
+                admitted.append(self._admitted(document))
         if not admitted:
             return []
         try:
@@ -389,39 +408,71 @@ class MongoDBCollection:
                 else:
                     self._insert_one_after_the_other(admitted)
         except OperationFailure as error:
-            raise self._not_inserted(error, placed, admitted) from None
+            places = [place for place, _ in placed]
+            place = places[_refusal(error).position or 0]
+            raise self._not_inserted(error, place, zip(places, admitted, strict=True)) from None
         return [document["_id"] for document in admitted]
 
+    def _admitted(self, document: Document) -> Document:
+        """A new document as it is kept, where it is not too large: what an update makes of one MongoDB bounds alone."""
+        kept = identified(document)
+        require_size(extjson.encode(kept, mode="stored"), kept, self._store.max_document_bytes)
+        return kept
+
     def load(self, documents: Iterable[Document], *, on_duplicate: OnDuplicate = "stop") -> Loaded:
-        placed = [((position,), document) for position, document in enumerate(documents)]
-        if on_duplicate == "stop":
-            return Loaded(len(self._insert(placed)))
-        admitted: list[Document] = []
-        for place, document in placed:
-            with at(*place):
-                admitted.append(identified(document))
-        try:
-            with self._answering(writing=True), pymongo.timeout(_BATCH_SECONDS):
-                if not self._store.transactions:
-                    return self._settled(admitted, on_duplicate, None)
-                return self._together(lambda session: self._settled(admitted, on_duplicate, session))
-        except OperationFailure as error:
-            raise self._not_inserted(error, placed, admitted) from None
+        # They wait outside memory, since a transaction that MongoDB sends back begins anew with the first.
+        with SpooledTemporaryFile(_LOADED_IN_MEMORY, dir=roomy_directory()) as file:
+            with self._answering():
+                for position, document in enumerate(documents):
+                    with at(position):
+                        content = bson.encode(self._admitted(document))
+                    with disk_errors("writing a temporary file"):
+                        file.write(content)
+            reached = 0
+
+            def act(session: _Session) -> Loaded:
+                nonlocal reached
+                reached = 0
+                done = Loaded(0)
+                waiting = _waiting(file)
+                while chunk := list(islice(waiting, _SAMPLE)):
+                    part = self._settled(chunk, on_duplicate, session)
+                    done = Loaded(
+                        done.inserted + part.inserted, done.skipped + part.skipped, done.replaced + part.replaced
+                    )
+                    reached += len(chunk)
+                return done
+
+            try:
+                with self._answering(writing=True), pymongo.timeout(_BATCH_SECONDS):
+                    if self._store.transactions:
+                        return self._together(act)
+                    try:
+                        return act(None)
+                    except BulkWriteError as error:
+                        if on_duplicate == "stop":
+                            self._take_out(islice(_waiting(file), reached + error.details["nInserted"]))
+                        raise
+            except OperationFailure as error:
+                place = (reached + (_refusal(error).position or 0),)
+                placed = (((position,), document) for position, document in enumerate(_waiting(file)))
+                raise self._not_inserted(error, place, placed, at_most=MAX_FAILURES) from None
 
     def _settled(self, documents: list[Document], on_duplicate: OnDuplicate, session: _Session) -> Loaded:
-        """Keep documents, and skip or replace by those whose ``_id`` is taken, be it by an earlier one of them."""
+        """Keep a thousand documents; skip or replace by those whose ``_id`` is taken, be it by an earlier one."""
+        if on_duplicate == "stop":
+            self._documents.insert_many(documents, session=session)
+            return Loaded(len(documents))
         unique: dict[SortKey, Document] = {}
         for document in documents:
             key = sort_key(document["_id"])
             if on_duplicate == "replace" or key not in unique:
                 unique[key] = document
         again = len(documents) - len(unique)
-        taken: dict[SortKey, Value] = {}
-        pending = iter(unique.values())
-        while chunk := list(islice(pending, _SAMPLE)):
-            query = {"_id": {"$in": [document["_id"] for document in chunk]}}
-            for found in self._documents.find(query, {"_id": 1}, session=session):
-                taken[sort_key(found["_id"])] = found["_id"]
+        query = {"_id": {"$in": [document["_id"] for document in unique.values()]}}
+        taken: dict[SortKey, Value] = {
+            sort_key(found["_id"]): found["_id"] for found in self._documents.find(query, {"_id": 1}, session=session)
+        }
         fresh = [document for key, document in unique.items() if key not in taken]
         if fresh:
             self._documents.insert_many(fresh, session=session)
@@ -439,31 +490,48 @@ class MongoDBCollection:
         try:
             self._documents.insert_many(documents)
         except BulkWriteError as error:
-            inserted = documents[: error.details["nInserted"]]
-            self._documents.delete_many({"_id": {"$in": [document["_id"] for document in inserted]}})
+            self._take_out(iter(documents[: error.details["nInserted"]]))
             raise
 
+    def _take_out(self, inserted: Iterator[Document]) -> None:
+        while chunk := list(islice(inserted, _SAMPLE)):
+            self._documents.delete_many({"_id": {"$in": [document["_id"] for document in chunk]}})
+
     def _not_inserted(
-        self, error: OperationFailure, placed: Sequence[tuple[tuple[int, ...], Document]], admitted: list[Document]
+        self, error: OperationFailure, place: tuple[int, ...], placed: Iterable[_Placed], *, at_most: int = _MOST
     ) -> ConnectomeError:
+        """
+        Why new documents were refused.
+
+        Args:
+            place: Of the one that the server names.
+            placed: All of them.
+            at_most: So many failures of a schema are told.
+        """
         refusal = _refusal(error)
-        place = placed[refusal.position or 0][0]
         if refusal.code in _DUPLICATE:
             return _duplicate(refusal, *place)
         if refusal.code == _INVALID_DOCUMENT:
-            return self._violation(refusal, list(zip((place for place, _ in placed), admitted, strict=True)), *place)
+            return self._violation(refusal, placed, *place, at_most=at_most)
         return InvalidRequest(refusal.message, code=refusal.name, pointer=pointer_to(*place))
 
     def _violation(
-        self, refusal: _Refusal, placed: Iterable[tuple[tuple[int, ...], Document]], *place: int, identity: Any = None
+        self,
+        refusal: _Refusal,
+        placed: Iterable[_Placed],
+        *place: int,
+        identity: Any = None,
+        at_most: int = _MOST,
     ) -> SchemaViolation:
         """What our validator finds in documents that the server's refused."""
         failures: list[Failure] = []
         for where, document in placed if self._schema else ():
             failures += self._schema.failures(extjson.to_json(document), *where)  # type: ignore[union-attr]
+            if len(failures) >= at_most:
+                break
         if not failures:
             failures = [Failure("the document does not satisfy the schema as MongoDB reads it", pointer_to(*place))]
-        return SchemaViolation(failures, document_id=identity)
+        return SchemaViolation(failures[:at_most], document_id=identity)
 
     def _together(self, act: Callable[[ClientSession], _Result]) -> _Result:
         """Do it in a transaction, again where the server asks for that; it is given up when the time is over."""
@@ -543,9 +611,13 @@ class MongoDBCollection:
         if session:
             self._meet_others(modify.filter, session)
         if type(source) is dict:
-            return self._modified(modify, modify.filter.source, _with_identity(source), session, upsert=True)
+            return self._modified(
+                modify, modify.filter.source, _with_identity(source, _made_identity(modify)), session, upsert=True
+            )
         # A pipeline has no $setOnInsert: here the filter fixes the _id that we make.
-        made = modify.filter.source if _gives_identity(source) else {"$and": [modify.filter.source, {"_id": _new_id()}]}
+        made: Any = modify.filter.source
+        if not _gives_identity(source):
+            made = {"$and": [made, {"_id": {"$eq": _made_identity(modify)}}]}
         return self._modified(modify, made, source, session, upsert=True)
 
     def _meet_others(self, filter: Filter, session: ClientSession) -> None:
@@ -590,7 +662,7 @@ class MongoDBCollection:
                 if after is not document and len(examples) < MAX_EXAMPLES:
                     examples.append((document, after))
         if not matched and modify.upsert:
-            created = identified(modify.update.insert(modify.filter))
+            created = _created(modify)
             return Modified(0, 0, created, [(None, created)])
         return Modified(matched, modified, examples=examples)
 
@@ -600,8 +672,15 @@ class MongoDBCollection:
             after = modify.update.apply(document, modify.filter)
             if after is not document and self._schema and self._schema.failures(extjson.to_json(after)):
                 return self._violation(refusal, [((), after)], identity=document["_id"])
-        created = [((), identified(modify.update.insert(modify.filter)))] if modify.upsert else []
+        created = [((), _created(modify))] if modify.upsert else []
         return self._violation(refusal, created)
+
+    def delete_one(self, filter: Filter) -> Deleted:
+        try:
+            with self._answering(writing=True), pymongo.timeout(remaining()):
+                return Deleted(self._documents.delete_one(filter.source).deleted_count)
+        except OperationFailure as error:
+            raise _blamed(error, lambda: self._asked(Find(filter))) from None
 
     def delete_many(self, filter: Filter, guard: Guard = NO_GUARD) -> Deleted:
         try:
@@ -692,6 +771,12 @@ class MongoDBCollection:
             return int(self._store.database.command("collStats", self._name).get("size", 0))
 
 
+def _waiting(file: IO[bytes]) -> Iterator[Document]:
+    """The documents in a file, from the first on."""
+    file.seek(0)
+    return bson.decode_file_iter(file, _CODEC)
+
+
 def _sort(source: Any) -> list[tuple[str, Any]] | None:
     """A sort as pymongo takes it: directions are Python's integers to it."""
     pairs = source.items() if type(source) is dict else source
@@ -761,12 +846,12 @@ def _is_identity(path: str) -> bool:
     return path.partition(".")[0] == "_id"
 
 
-def _with_identity(source: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Operators that give a document which an upsert creates an ``_id`` of ours, where they do not give it one."""
+def _with_identity(source: Mapping[str, Any], identity: Value) -> Mapping[str, Any]:
+    """Operators that give a document which an upsert creates this ``_id``, where they do not give it one."""
     paths = (path for fields in source.values() for path in fields)
     if any(map(_is_identity, paths)):
         return source
-    return {**source, "$setOnInsert": {**source.get("$setOnInsert", {}), "_id": _new_id()}}
+    return {**source, "$setOnInsert": {**source.get("$setOnInsert", {}), "_id": identity}}
 
 
 def _gives_identity(stages: Iterable[Mapping[str, Any]]) -> bool:
@@ -779,8 +864,15 @@ def _gives_identity(stages: Iterable[Mapping[str, Any]]) -> bool:
     return False
 
 
-def _new_id() -> str:
-    return str(ObjectId())
+def _made_identity(modify: Modify) -> Value:
+    """The ``_id`` of a document that an upsert creates, where nothing fixes one."""
+    return new_id() if modify.new_id is None else modify.new_id
+
+
+def _created(modify: Modify) -> Document:
+    """What our engine has an upsert create."""
+    document = modify.update.insert(modify.filter)
+    return identified(document if "_id" in document else {"_id": _made_identity(modify), **document})
 
 
 def _validation(schema: Schema | None) -> dict[str, Any]:
@@ -871,6 +963,7 @@ class MongoDBStore:
 
     Args:
         url: ``mongodb://host/database`` or ``mongodb+srv://…``, with whatever options pymongo knows.
+        max_document_bytes: A larger new document, as JSON, is refused.
 
     Raises:
         ConfigurationError: The URL cannot be one, or names no database; it is not repeated: a password may stand there.
@@ -880,7 +973,8 @@ class MongoDBStore:
     name = "mongodb"
     shared = True
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, max_document_bytes: int = 2**24) -> None:
+        self.max_document_bytes = max_document_bytes
         given = {name.lower() for name, _ in parse_qsl(urlsplit(url).query)}
         defaults = {name: value for name, value in _DEFAULTS.items() if name.lower() not in given}
         try:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectome.errors import QueryError
+from connectome.query import Filter
 from connectome.query.deadline import DEFAULT_SECONDS, check, deadline, remaining
 from connectome.query.patterns import compile_pattern, finder
 
@@ -164,5 +165,14 @@ class TestDeadline:
             check()
         with deadline(0), pytest.raises(QueryError) as caught:
             check()
+
+        assert caught.value.code == "MaxTimeMSExpired"
+
+    def test_an_expression_asks_for_each_document(self):
+        """One document alone may take a while: an expression is as long as a request may be."""
+        long = Filter({"$expr": {"$gt": [{"$add": ["$a"] * 9_000}, 0]}})
+
+        with deadline(0), pytest.raises(QueryError) as caught:
+            long.matches({"a": 1})
 
         assert caught.value.code == "MaxTimeMSExpired"

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 from bson import ObjectId
 
 from connectome.errors import CollectionDamaged, QueryError
 from connectome.query import Filter, Pipeline, Update
-from connectome.stores import Barred, Find, Modify
+from connectome.stores import Barred, Find, Modify, open_store
+
+
+@pytest.fixture(params=["embedded", "mongodb"])
+def store(request, directory):
+    """Each store."""
+    place = request.getfixturevalue("database") if request.param == "mongodb" else directory
+    with closing(open_store(place)) as store:
+        yield store
 
 
 @pytest.fixture
@@ -30,7 +40,7 @@ class TestAggregate:
             ([{"$match": {"n": {"$lt": 2}}}, {"$project": {"n": 1}}], [{"_id": 98, "n": 1}, {"_id": 99, "n": 0}]),
             ([{"$sort": {"n": 1}}, {"$skip": 1}, {"$limit": 1}, {"$unset": "odd"}], [{"_id": 98, "n": 1}]),
             ([{"$match": {"odd": True}}, {"$count": "odd"}], [{"odd": 50}]),
-            ([{"$match": {"odd": 1}}, {"$count": "odd"}], []),
+            ([{"$match": {"odd": 1}}, {"$group": {"_id": None, "odd": {"$sum": 1}}}], []),
             ([{"$skip": 90}, {"$count": "n"}], [{"n": 10}]),
             (
                 [{"$group": {"_id": "$odd", "sum": {"$sum": "$n"}}}, {"$sort": {"_id": 1}}],
@@ -42,6 +52,12 @@ class TestAggregate:
         """Whatever part of a pipeline the store does by itself, the answer is that of the stages."""
         assert list(numbers.aggregate(Pipeline(stages))) == expected
 
+    @pytest.mark.parametrize("store", ["embedded"], indirect=True)
+    def test_what_is_not_there_is_not_counted(self, numbers):
+        """Of no documents there is no count; the server of the tests differs from MongoDB in that."""
+        assert list(numbers.aggregate(Pipeline([{"$match": {"odd": 1}}, {"$count": "odd"}]))) == []
+
+    @pytest.mark.parametrize("store", ["embedded"], indirect=True)
     def test_makes_the_index_that_a_find_would_make(self, numbers):
         """A filter at the beginning is asked as a find asks it, so that its path gets an index of its own."""
         numbers.insert_many([{"n": n} for n in range(100, 3000)])
@@ -51,6 +67,7 @@ class TestAggregate:
 
         assert [index.path for index in numbers.indexes()] == ["n"]
 
+    @pytest.mark.parametrize("store", ["embedded"], indirect=True)
     def test_a_stage_of_mongodb_is_refused_by_its_place(self, numbers):
         """What is not done here is refused when it is asked for, before any document is made."""
         pipeline = Pipeline([{"$match": {}}, {"$facet": {"a": [{"$bucketAuto": {}}]}}])
@@ -59,6 +76,52 @@ class TestAggregate:
             numbers.aggregate(pipeline)
 
         assert caught.value.pointer == "/1/$facet/a/0/$bucketAuto"
+
+    @pytest.mark.parametrize("store", ["mongodb"], indirect=True)
+    def test_a_stage_of_mongodb_is_done_by_it(self, numbers):
+        """The stages reach the server as they were sent."""
+        pipeline = Pipeline([{"$bucketAuto": {"groupBy": "$_id", "buckets": 2}}])
+
+        assert [group["count"] for group in numbers.aggregate(pipeline)] == [50, 50]
+
+    def test_what_the_documents_refuse_has_its_name(self, numbers):
+        """The stages are good, a value in a document is not."""
+        with pytest.raises(QueryError) as caught:
+            list(numbers.aggregate(Pipeline([{"$match": {"odd": True}}, {"$set": {"m": {"$toInt": "x"}}}])))
+
+        assert caught.value.code == "ConversionFailure"
+
+    @pytest.mark.parametrize(
+        ("stages", "pointer"),
+        [
+            ([{"$lookup": {"from": "connectome.records", "pipeline": [], "as": "all"}}], "/0/$lookup"),
+            ([{"$match": {}}, {"$unionWith": "connectome.records"}], "/1/$unionWith"),
+            ([{"$graphLookup": {"from": "connectome.records"}}], "/0/$graphLookup"),
+            ([{"$facet": {"a": [{"$unionWith": {"coll": "connectome.records"}}]}}], "/0/$facet/a/0/$unionWith"),
+            (
+                [{"$rankFusion": {"input": {"pipelines": {"a": [{"$lookup": {"from": "connectome.records"}}]}}}}],
+                "/0/$rankFusion/input/pipelines/a/0/$lookup",
+            ),
+            ([{"$out": "numbers"}], "/0/$out"),
+            ([{"$merge": {"into": "connectome.records"}}], "/0/$merge"),
+            ([{"$redact": {"$function": {"body": "f", "args": [], "lang": "js"}}}], "/0/$redact/$function"),
+            (
+                [{"$bucketAuto": {"groupBy": "$n", "buckets": 1, "output": {"a": {"$accumulator": {}}}}}],
+                "/0/$bucketAuto/output/a/$accumulator",
+            ),
+            ([{"$geoNear": {"near": [0, 0], "query": {"$where": "1"}}}], "/0/$geoNear/query/$where"),
+        ],
+    )
+    def test_no_stage_leads_out_of_the_collection(self, store, numbers, stages, pointer):
+        """What reaches the records of the store, writes, or runs JavaScript is refused before a server sees it."""
+        store.ledger("catalog").save({"credential": "digest"})
+
+        with pytest.raises(QueryError) as caught:
+            list(numbers.aggregate(Pipeline(stages)))
+
+        assert (caught.value.code, caught.value.pointer) == ("CommandNotSupported", pointer)
+        assert len(documents(numbers)) == 100
+        assert store.ledger("catalog").load() == {"credential": "digest"}
 
     def test_leaves_the_documents_alone(self, numbers):
         """Stages make new documents."""

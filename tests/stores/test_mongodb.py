@@ -215,6 +215,17 @@ class TestStandalone:
         assert caught.value.pointer == "/2/_id"
         assert everything(birds) == BIRDS
 
+    def test_so_is_what_was_loaded(self, standalone):
+        """However much it was."""
+        birds = standalone.collection("loads", None, new=True)
+        birds.insert_many(BIRDS)
+
+        with pytest.raises(DuplicateKey) as caught:
+            birds.load({"_id": n} if n != 1005 else {"_id": "owl"} for n in range(1010))
+
+        assert caught.value.pointer == "/1005/_id"
+        assert everything(birds) == BIRDS
+
     def test_guards_hold(self, standalone):
         """What would happen is found out before."""
         birds = standalone.collection("guards", None, new=True)
@@ -227,6 +238,29 @@ class TestStandalone:
                 write(Guard(max_affected=2))
         assert everything(birds) == BIRDS
         assert birds.delete_many(Filter({}), Guard(max_affected=3)).deleted == 3
+
+
+class TestSizes:
+    def test_a_new_document_that_is_too_large_is_refused(self, database):
+        """As JSON, as on the embedded store, whatever way it takes."""
+        with closing(open_store(database, max_document_bytes=100, durability="memory")) as store:
+            collection = store.collection("birds", None, new=True)
+            collection.insert_one({"_id": 1, "s": "x" * 60})
+            large = {"_id": 2, "s": "x" * 100}
+
+            for write in (
+                lambda: collection.insert_one(large),
+                lambda: collection.insert_many([{"_id": 3}, large]),
+                lambda: collection.load([{"_id": 3}, large], on_duplicate="skip"),
+            ):
+                with pytest.raises(InvalidRequest) as caught:
+                    write()
+                assert caught.value.code == "BSONObjectTooLarge"
+            assert collection.count(Filter({})) == 1
+
+    def test_nobody_can_say_what_version_is_read(self, collection):
+        """Another process may have written in the meantime."""
+        assert collection.version is None
 
 
 class TestSchemas:

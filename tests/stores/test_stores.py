@@ -197,6 +197,36 @@ class TestLoad:
         assert collection.load(self.NEW, on_duplicate="skip") == Loaded(1, skipped=2)
         assert everything(collection) == [*BIRDS, {"_id": "tit", "n": 1}]
 
+    def test_of_many_the_place_is_told(self, collection):
+        """However many came before it, which may be made one by one; nothing of them is kept."""
+        with pytest.raises(DuplicateKey) as caught:
+            collection.load({"_id": n} if n != 1005 else {"_id": 7.0} for n in range(1010))
+
+        assert caught.value.pointer == "/1005/_id"
+        assert everything(collection) == BIRDS
+
+    @pytest.mark.parametrize(
+        ("on_duplicate", "loaded", "first"),
+        [("skip", Loaded(1030, skipped=20), 0), ("replace", Loaded(1030, replaced=20), 1030)],
+    )
+    def test_what_comes_twice_far_apart_is_one(self, collection, on_duplicate, loaded, first):
+        """Skipped or replaced, and counted."""
+        many = ({"_id": n % 1030, "n": n} for n in range(1050))
+
+        assert collection.load(many, on_duplicate=on_duplicate) == loaded
+        kept = everything(collection)[3:]
+        assert (len(kept), kept[0], kept[20]) == (1030, {"_id": 0, "n": first}, {"_id": 20, "n": 20})
+
+    def test_of_many_that_fail_the_schema_a_hundred_are_told(self, store):
+        """With their places."""
+        collection = store.collection("birds", Schema({"required": ["wings"]}), new=True)
+
+        with pytest.raises(SchemaViolation) as caught:
+            collection.load({"wings": n} if n < 1005 else {} for n in range(1200))
+
+        assert [each.pointer for each in caught.value.failures] == [f"/{n}" for n in range(1005, 1105)]
+        assert everything(collection) == []
+
     def test_or_replaced(self, collection):
         """By the last."""
         assert collection.load(self.NEW, on_duplicate="replace") == Loaded(1, replaced=2)
