@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 import requests
 from mongodb_server import MongoDBServer, new_database
+from playwright.sync_api import Browser, sync_playwright
 
 from connectome.stores import Store, open_store
 
@@ -38,6 +40,9 @@ COMMANDS = {
     "express": ["-m", "connectome"],
     "flask": ["-c", "from connectome import cli, web; web.ExpressLane = lambda onward, _: onward; cli.main()"],
 }
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
 SECRET = re.compile(r"c[arw]_[A-Za-z0-9_-]{32}")
 
 
@@ -294,3 +299,14 @@ def problem() -> Callable[[requests.Response], dict[str, Any]]:
         return found
 
     return members
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium; one for all tests, since a process drives one browser at a time."""
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on the path: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import http.server
-import shutil
 import threading
 from contextlib import closing
 
 import pytest
-from playwright.sync_api import sync_playwright
 from werkzeug.test import Client
 
 from connectome.config import Settings
@@ -17,9 +15,6 @@ from connectome.stores import open_store
 from connectome.web import create_app
 
 PAGE = "https://app.example.com"
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
 READ = "/collection/readwithquery/cr_reader/movies"
 
 
@@ -147,18 +142,15 @@ ASK = """async ([url, method, body]) => {
 }"""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path: apt-get install chromium")
 class TestBrowser:
-    def test_a_page_of_another_origin_reads_what_it_may(self, servers, tmp_path, page_url):
+    def test_a_page_of_another_origin_reads_what_it_may(self, servers, tmp_path, page_url, browser):
         """Chromium lets a page on this machine call the operations, and keeps it from administration."""
         with (
             servers(tmp_path / "data", "--cors", "loopback") as server,
-            sync_playwright() as playwright,
-            closing(playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])) as browser,
+            closing(browser.new_page()) as page,
         ):
             credentials = {"read": "cr_reader", "write": "cw_writer"}
             server.admin.collection([{"_id": 1}], id="movies", credentials=credentials)
-            page = browser.new_page()
             page.goto(page_url)
 
             def ask(method, path, body=None):
@@ -169,15 +161,13 @@ class TestBrowser:
             assert ask("DELETE", "/collection/batchdelete/cw_writer/movies", "{}")[0] == 200
             assert ask("GET", "/-/admin/collections") == "Failed to fetch"
 
-    def test_a_page_of_an_origin_that_is_not_listed_reads_nothing(self, servers, tmp_path, page_url):
+    def test_a_page_of_an_origin_that_is_not_listed_reads_nothing(self, servers, tmp_path, page_url, browser):
         """By default there is none that may."""
         with (
             servers(tmp_path / "data") as server,
-            sync_playwright() as playwright,
-            closing(playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])) as browser,
+            closing(browser.new_page()) as page,
         ):
             server.admin.collection([{"_id": 1}], id="movies", credentials={"read": "cr_reader", "write": "cw_writer"})
-            page = browser.new_page()
             page.goto(page_url)
 
             asked = [f"{server.url}/collection/read/cr_reader/movies", "GET", None]

@@ -129,7 +129,7 @@ class TestUnread:
         options = ("--server", "waitress", "--threads", "1", "--idle-seconds", "1")
         with servers(tmp_path, *options) as server:
             collection = server.admin.collection()
-            for start in range(0, 40_000, 10_000):
+            for start in range(0, 120_000, 10_000):
                 documents = [{"_id": n, "text": "x" * 500} for n in range(start, start + 10_000)]
                 collection.call("batchwrite", documents)
             with connected(server) as connection:

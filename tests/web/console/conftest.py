@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import requests
 from axe_playwright_python.sync_playwright import Axe
 from flask.testing import FlaskClient
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from connectome.config import Settings
 from connectome.formats import read_documents
@@ -23,9 +22,6 @@ from connectome.web import console, create_app
 
 MOVIES = Path(__file__).parents[3] / "data" / "examples" / "movies.json"
 TOKEN = "the-administrator-s-own-token"
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
 # Of the rules of WCAG 2.2, those of levels A and AA, and what axe holds good practice.
 AXE = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
@@ -91,17 +87,6 @@ def service(console_: Console) -> Service:
 def client(console_: Console) -> Client:
     """A browser that is signed in."""
     return console_.client()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium on the path: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

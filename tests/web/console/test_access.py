@@ -299,8 +299,7 @@ class TestEveryRoute:
             with console_.app.test_request_context():
                 path = url_for(
                     rule.endpoint,
-                    **{name: "movies" for name in rule.arguments if name != "role"},
-                    **({"role": "read"} if "role" in rule.arguments else {}),
+                    **{name: {"role": "read", "format": "http"}.get(name, "movies") for name in rule.arguments},
                 )
             for method in rule.methods - {"HEAD", "OPTIONS"}:
                 if client.open(path, method=method).status_code != 303:
