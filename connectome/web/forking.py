@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+import re
 import socket
 import sys
 from collections.abc import Callable
@@ -92,7 +93,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
             "timeout": 0,
             "control_socket_disable": True,
             "errorlog": None,
-            "loglevel": "debug" if _log.isEnabledFor(logging.DEBUG) else "error",
+            "loglevel": "info" if _log.isEnabledFor(logging.INFO) else "error",
             "proc_name": "connectome",
             "pre_fork": self._forking,
             "worker_exit": lambda _, __: self._close(),
@@ -114,6 +115,14 @@ class _Application(BaseApplication):  # type: ignore[misc]
         return app
 
 
+def _without_what_came(record: logging.LogRecord) -> bool:
+    """Whether to keep a record, of which what quotes a request is cut: a credential may stand anywhere in that."""
+    opening = re.match(r"Invalid request|Error handling request", record.getMessage())
+    if opening:
+        record.msg, record.args = opening[0], None
+    return record.levelno > logging.DEBUG
+
+
 def run(prepare: Prepare, bound: socket.socket, *, workers: int, threads: int) -> NoReturn:
     """
     Serve until a signal, by so many processes of so many threads.
@@ -129,6 +138,7 @@ def run(prepare: Prepare, bound: socket.socket, *, workers: int, threads: int) -
     arbiter = _Arbiter(application)
     # Of a worker that could not begin, the reason has been told.
     _log.addFilter(lambda _: not application.failed[0])
+    _log.addFilter(_without_what_came)
     _log.propagate = True
     kind = TCP6Socket if bound.family == socket.AF_INET6 else TCPSocket
     arbiter.LISTENERS = [kind(None, application.cfg, arbiter.log, fd=bound.detach())]

@@ -50,8 +50,8 @@ _SCRUBBED: Final = tuple(
     for pattern, replacement in (
         # What we made, also with an underscore that a client wrote as %5F.
         (r"(c[arw](?:_|%5f))[a-z0-9_%-]{12,}", rf"\1{_HIDDEN}"),
-        # Whatever stands in the place of a credential, right or wrong.
-        (r"(/collection/[^/\s?#'\"]*/)[^/\s?#'\"]+", rf"\1{_HIDDEN}"),
+        # Whatever stands in the place of a credential, right or wrong; and behind it, where one may stand by mistake.
+        (r"(/collection/[^/\s?#'\"]*/)[^\s?#'\"]+", rf"\1{_HIDDEN}"),
         (r"([?&](?:token|api-?key)=)[^&\s'\"]+", rf"\1{_HIDDEN}"),
         (
             r"((?:authorization|cookie)\b['\"]?\s*[:=,]\s*(?:b?['\"])?(?:b(?:earer|asic)\s+)?)[^'\"\r\n]+",

@@ -130,7 +130,7 @@ def every_page(passage: Passage, link: str) -> None:
             passage.answers.append((path, answer.text))
 
 
-@pytest.fixture(params=["waitress", "granian"])
+@pytest.fixture(params=["waitress", "granian", "gunicorn"])
 def speaking(request: pytest.FixtureRequest) -> str:
     """Each server that is installed."""
     if request.param == "granian" and not has_granian():
