@@ -247,6 +247,8 @@ class Service:
     def _catch_up(self) -> None:
         """Read the catalog where it is not what was read, or saved, last."""
         if self._behind or self._catalog.changed():
+            # Until all of it is read: the ledger itself counts as read once its text is here.
+            self._behind = True
             self._load()
             self._behind = False
 
@@ -320,7 +322,8 @@ class Service:
         Raises:
             StoreFailed: It cannot be reached, or read.
         """
-        self._catalog.load()
+        # By a ledger of its own: what that one has read is not what this service knows.
+        self._store.ledger("catalog").load()
 
     def watch(self) -> list[Condition]:
         """What an operator watches of every collection."""

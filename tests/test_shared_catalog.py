@@ -147,6 +147,30 @@ class TestSeeing:
         clock.now += 1
         assert list(there.reader(keys["read"], "movies").find(Find())) == [{"_id": 1}]
 
+    def test_a_look_at_the_store_hides_nothing(self, here, there, clock):
+        """Whoever only asks whether the store is there has not read the catalog."""
+        here.create(id="movies")
+
+        there.require_store()
+        clock.now += 1
+
+        assert ids(there) == ["movies"]
+
+    def test_what_could_not_be_opened_is_looked_at_again(self, here, there, clock, monkeypatch):
+        """The catalog was read, and the store was gone before the collection in it could be had."""
+        here.create(id="movies")
+
+        def gone(*_, **__):
+            raise StoreFailed("the database is down")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(SharedStore, "collection", gone)
+            clock.now += 1
+            assert ids(there) == []
+        clock.now += 1
+
+        assert ids(there) == ["movies"]
+
     def test_a_credential_that_one_rotates_stops_at_the_other(self, here, there, clock):
         """Within the second."""
         old = here.create(id="movies")["credentials"]["read"]
