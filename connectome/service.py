@@ -38,6 +38,7 @@ from connectome.errors import (
     NoSuchCollection,
     NoSuchCredential,
     OutcomeUnknown,
+    ReadOnly,
     StoreError,
     StoreFailed,
     Unauthorized,
@@ -163,6 +164,8 @@ class _Uses:
                     continue
                 self._kept = merged
                 return
+        except ReadOnly:
+            pass  # who only reads leaves no trace
         except StoreError as error:
             _log.warning("when credentials were used last could not be kept: %s", error.detail)
         finally:

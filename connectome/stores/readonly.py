@@ -68,7 +68,7 @@ class _Ledger(_ReadSide):
 
 
 class _Collection(_ReadSide):
-    harmless = READS | {"size", "changed", "indexes"}
+    harmless = READS | {"size", "changed", "indexes", "figures"}
 
     def __init__(self, thing: Collection, *, shared: bool) -> None:
         super().__init__(thing)

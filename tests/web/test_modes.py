@@ -50,6 +50,23 @@ def signed_in(app, host="localhost"):
 
 
 class TestReadOnly:
+    @pytest.mark.parametrize("path", ["/-/ready", "/-/metrics", "/-/admin/collections", "/-/admin/backup"])
+    def test_what_is_watched_is_answered(self, application, path):
+        """It is as well as one that is written to."""
+        client = application(read_only=True).test_client()
+
+        assert client.get(path, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
+
+    def test_it_ends_without_a_word(self, application, tmp_path, caplog):
+        """When its credentials were used is not kept, and that is nothing to warn of."""
+        app = application(read_only=True)
+        assert app.test_client().get("/collection/read/r/films").status_code == 200
+
+        app.extensions["connectome"].close()
+
+        assert caplog.text == ""
+        assert not (tmp_path / "connectome.uses.json").exists()
+
     @pytest.mark.parametrize(
         ("method", "path", "body"),
         [
