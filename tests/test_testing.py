@@ -52,6 +52,25 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MockProcess]:
 
 
 class TestPlugin:
+    def test_the_process_of_the_tests_stays_as_it_is(self, run):
+        """What others log there keeps its exceptions and its words; nobody else's hooks are taken."""
+        run(
+            """
+            import logging, sys
+
+            def test_logging(connectome_server, connectome_app, caplog):
+                try:
+                    raise ValueError("cw_0123456789abcdefghijklmnopqrstuv")
+                except ValueError:
+                    logging.getLogger("theirs").exception("token=secret")
+                (record,) = (each for each in caplog.records if each.name == "theirs")
+                assert record.exc_info[0] is ValueError
+                assert record.getMessage() == "token=secret"
+                assert "cw_0123456789" in caplog.text
+            """,
+            passed=1,
+        )
+
     def test_nothing_is_imported_until_it_is_used(self):
         """The plugin costs a pytest that does not use it no import of the server, nor of any of its parts."""
         program = (

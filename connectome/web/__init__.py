@@ -54,16 +54,17 @@ def create_app(settings: Settings, service: Service | None = None) -> Flask:
         service = opened(settings)
         atexit.register(service.close)
 
-    # A hundred levels of a document under a schema of many parts, which Python's thousand frames do not hold.
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
     logs.install(settings, service)
-    app = _assembled(settings, service)
+    app = assembled(settings, service)
     # The documents that are loaded are no garbage: the collector need not look through them again and again.
     gc.freeze()
     return app
 
 
-def _assembled(settings: Settings, service: Service) -> Flask:
+def assembled(settings: Settings, service: Service) -> Flask:
+    """The same application, for a process that is somebody else's: its logging and its collector stay as they are."""
+    # A hundred levels of a document under a schema of many parts, which Python's thousand frames do not hold.
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
     app = _Application("connectome", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["ADMINISTRATOR_TOKEN"] = settings.admin_token or service.administrator_token()
@@ -71,7 +72,7 @@ def _assembled(settings: Settings, service: Service) -> Flask:
     app.extensions["connectome.settings"] = settings
     app.extensions["connectome.activity"] = activity = Activity()
     # What is rehearsed runs on an application of its own.
-    app.extensions["connectome.create_app"] = _assembled
+    app.extensions["connectome.create_app"] = assembled
     # A redirect from "//" to "/" would repeat the credential in its body.
     app.url_map.strict_slashes = app.url_map.merge_slashes = False
     for blueprint in (admin.blueprint, status.blueprint, docs.blueprint):

@@ -19,7 +19,7 @@ from connectome.service import Service
 from connectome.stores import Find
 from connectome.stores.memory import MemoryStore
 from connectome.stores.readonly import read_only
-from connectome.web import create_app
+from connectome.web import assembled
 from connectome.web.mocking.faults import Fault, Faults
 from connectome.web.mocking.journal import Journal
 from connectome.web.mocking.timing import MockClock, Moment
@@ -102,7 +102,7 @@ class Workspace:
         if self._settings.read_only:
             service = Service(read_only(store))
         if old is None:
-            return _Live(service, create_app(self._settings, service))
+            return _Live(service, assembled(self._settings, service))
         app = old.extensions["connectome.create_app"](self._settings, service)
         # Who is signed in to the console stays so.
         app.extensions["connectome.sessions"] = old.extensions["connectome.sessions"]
