@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 BACKLOG: Final = 1024
 # How long requests that have begun are given to end once the server shall.
 GRACE_SECONDS: Final = 5
+_LOOK_SECONDS: Final = 0.5
 # The stack of a thread that works on requests.
 STACK_BYTES: Final = 16 * 1024 * 1024
 
@@ -276,7 +277,9 @@ def _with_granian(app: WSGIApplication, bound: socket.socket, threads: int, sett
     worker.inner.daemon = True  # a request that does not end does not keep the process
     try:
         worker.inner.start()
-        ended.wait()
+        # A signal that the system hands to another thread wakes nobody: it is seen when this one looks up.
+        while not ended.wait(_LOOK_SECONDS):
+            pass
         raise RuntimeError("granian's worker has ended by itself")
     finally:
         worker.terminate()
