@@ -100,7 +100,11 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(signal)
         if not self._errors.closed:
-            self.output = self._greeting + self.process.communicate()[0]
+            try:
+                self.output = self._greeting + self.process.communicate(timeout=120)[0]
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                raise
             self._errors.seek(0)
             self.output += self._errors.read()
             self._errors.close()

@@ -12,7 +12,7 @@ import pytest
 import requests
 from axe_playwright_python.sync_playwright import Axe
 from flask.testing import FlaskClient
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from connectome.config import Settings
 from connectome.formats import read_documents
@@ -24,6 +24,9 @@ MOVIES = Path(__file__).parents[3] / "data" / "examples" / "movies.json"
 TOKEN = "the-administrator-s-own-token"
 # Of the rules of WCAG 2.2, those of levels A and AA, and what axe holds good practice.
 AXE = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+# As long as a page may take on a machine that is busy with other tests.
+expect.set_options(timeout=20_000)
 
 
 class Client(FlaskClient):
