@@ -101,10 +101,12 @@ class Server:
             self.process.send_signal(signal)
         if not self._errors.closed:
             try:
-                self.output = self._greeting + self.process.communicate(timeout=120)[0]
+                self.process.wait(timeout=120)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 raise
+            self.output = self._greeting + self.process.stdout.read()
+            self.process.stdout.close()
             self._errors.seek(0)
             self.output += self._errors.read()
             self._errors.close()
