@@ -96,8 +96,10 @@ def get_field(operand: Value, scope: Scope) -> Expression:
     """The value of the field ``field`` of ``input``, or of the document, whatever dots and dollars its name has."""
     if type(operand) is dict and not next(iter(operand), "").startswith("$"):
         given = named_arguments("$getField", operand, ("field", "input"), ("field", "input"), _GET_FIELD)
+        name_source = given["field"]
         field, source = argument(given, "field", scope), argument(given, "input", scope)
     else:
+        name_source = operand
         field, source = read(operand, scope), read("$$CURRENT", scope)
 
     def evaluate(variables: Variables) -> Value:
@@ -107,9 +109,16 @@ def get_field(operand: Value, scope: Scope) -> Expression:
             return None
         return document.get(name, MISSING) if type(document) is dict else MISSING
 
-    if field.constant:
-        _string(field.evaluate({}), "$getField", "Location3041704")
+    if _is_literal(name_source):
+        _string(field.evaluate({}), "$getField", "Location5654602")
     return folded(evaluate, field, source)
+
+
+def _is_literal(source: Value) -> bool:
+    """Whether an argument is a constant as it is written, and not only once it has been evaluated."""
+    if type(source) is dict:
+        return next(iter(source), "") in ("$literal", "$const")
+    return type(source) is not list and not (type(source) is str and source.startswith("$"))
 
 
 def _string(value: Value, of: str, code: str) -> str:
@@ -144,14 +153,14 @@ def unset_field(operand: Value, scope: Scope) -> Expression:
 
 def _changed(name: str, given: Document, scope: Scope) -> Expression:
     with at("field"):
+        constant = read(given["field"], scope)
         if type(given["field"]) is str and given["field"].startswith("$"):
             raise QueryError(
                 f"field of {name} is no path; did you mean {{$literal: {preview(given['field'])}}}?",
                 code="Location4161108",
             )
-        constant = read(given["field"], scope)
-        if not constant.constant:
-            raise QueryError(f"field of {name} is a constant", code="Location4161106")
+        if not _is_literal(given["field"]):
+            raise QueryError(f"field of {name} is a constant string, not an expression", code="Location4161106")
         field = _string(constant.evaluate({}), name, "Location4161107")
     source, value = argument(given, "input", scope), argument(given, "value", scope)
     if not (value.constant and value.evaluate({}) is MISSING):
