@@ -113,9 +113,13 @@ def _applied(
     Args:
         late: The arguments that are checked when none is null.
     """
-    constant = all(each.constant for each in given.values())
-    accepts = {key: _accepting(shapes[key]) for key in given} if constant else _accepts(given, shapes)
     in_order = [(key, given[key]) for key in shapes if key in given]
+    if all(each.constant for each in given.values()):
+        accepts = {key: _accepting(shapes[key]) for key in given}
+    elif any(key in _EARLY and each.constant and is_nullish(each.evaluate({})) for key, each in in_order):
+        return _NEVER
+    else:
+        accepts = _accepts(given, shapes)
 
     def evaluate(variables: Variables) -> Value:
         values: dict[str, Value] = {}
@@ -411,7 +415,13 @@ def date_diff(
         "date": "Location5439009",
         "unit": "Location5439010",
     },
-    {"date": _A_DATE, "binSize": _BIN_SIZE, "unit": _UNIT, "startOfWeek": _WEEKDAY, "timezone": _ZONE},
+    {
+        "date": coded(_AN_INSTANT, "Location5439012"),
+        "binSize": _BIN_SIZE,
+        "unit": _UNIT,
+        "startOfWeek": _WEEKDAY,
+        "timezone": _ZONE,
+    },
     late=("date",),
 )
 def date_trunc(

@@ -96,10 +96,8 @@ def get_field(operand: Value, scope: Scope) -> Expression:
     """The value of the field ``field`` of ``input``, or of the document, whatever dots and dollars its name has."""
     if type(operand) is dict and not next(iter(operand), "").startswith("$"):
         given = named_arguments("$getField", operand, ("field", "input"), ("field", "input"), _GET_FIELD)
-        name_source = given["field"]
         field, source = argument(given, "field", scope), argument(given, "input", scope)
     else:
-        name_source = operand
         field, source = read(operand, scope), read("$$CURRENT", scope)
 
     def evaluate(variables: Variables) -> Value:
@@ -109,8 +107,8 @@ def get_field(operand: Value, scope: Scope) -> Expression:
             return None
         return document.get(name, MISSING) if type(document) is dict else MISSING
 
-    if _is_literal(name_source):
-        _string(field.evaluate({}), "$getField", "Location5654602")
+    if field.constant:
+        _string(field.evaluate({}), "$getField", "Location3041704")
     return folded(evaluate, field, source)
 
 
