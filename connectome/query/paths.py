@@ -24,6 +24,8 @@ Path = tuple[str, ...]
 
 MAX_PATH_PARTS: Final = 100
 MAX_PATH_INDEXES: Final = 20
+# The fields of a DBRef: the names with a dollar that a path may have.
+REFERENCE_FIELDS: Final = frozenset({"$ref", "$id", "$db"})
 
 
 def parse_path(path: str) -> Path:
@@ -48,17 +50,19 @@ def parse_field_path(path: str) -> Path:
 
     Raises:
         QueryError: ``Location40352``, ``Location40353``, ``Location15998`` -- an empty path, last part, other part;
-            ``Location16410`` -- a part that starts with ``$``; ``Overflow`` -- more than 100 parts.
+            ``Location16410`` -- a part that starts with ``$`` and is no field of a DBRef; ``Overflow`` -- more than
+            100 parts.
     """
     if not path:
         raise QueryError("a path names a field, and this one is empty", code="Location40352")
     parts = parse_path(path)
     if not parts[-1]:
         raise QueryError(f"a path does not end with a dot: {path!r}", code="Location40353")
-    if not all(parts):
-        raise QueryError(f"a path has no empty parts: {path!r}", code="Location15998")
-    if any(part.startswith("$") for part in parts):
-        raise QueryError(f"a part of a path does not start with '$': {path!r}", code="Location16410")
+    for part in parts:
+        if not part:
+            raise QueryError(f"a path has no empty parts: {path!r}", code="Location15998")
+        if part.startswith("$") and part not in REFERENCE_FIELDS:
+            raise QueryError(f"a part of a path does not start with '$': {path!r}", code="Location16410")
     return parts
 
 
