@@ -8,9 +8,12 @@ an expression says of the values of an array, an accumulator says of the values 
 from __future__ import annotations
 
 import difflib
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from bson import Int64
 
 from connectome.errors import QueryError, at
 from connectome.extjson import preview
@@ -35,10 +38,12 @@ from connectome.query.expressions.language import (
     is_nullish,
     named_arguments,
     null_if_missing,
+    read,
 )
 from connectome.query.expressions.objects import merge_objects
+from connectome.query.numbers import typed
 from connectome.query.sort import Sort
-from connectome.query.values import MISSING, Document, Value, is_number, sort_key
+from connectome.query.values import INT64, MISSING, Document, Value, is_number, sort_key
 
 # MongoDB allows a stage 100 MB: this many of all but the smallest documents.
 MAX_HELD: Final = 1_000_000
@@ -135,10 +140,29 @@ def _of_numbers(operand: Value, result: Callable[[Sequence[Value]], Value]) -> A
     return Accumulator(compile_expression(operand), lambda _: [], _append_number, result)
 
 
+def _of_documents(result: Callable[[int], Value]) -> Accumulator:
+    return Accumulator(lambda _: None, lambda _: 0, lambda count, _: count + 1, result)
+
+
 @accumulator("$sum")
 def of_sum(operand: Value) -> Accumulator:
     """The sum of the values that are numbers; 0 where there are none."""
+    source = read(operand, SYSTEM_VARIABLES)
+    each: Value = typed(source.evaluate({})) if source.constant else None
+    if type(each) is float:
+        # MongoDB adds a constant without the care that it takes with values: ten times 0.1 are not quite 1.
+        return Accumulator(lambda _: each, lambda _: 0.0, lambda total, value: total + value, lambda total: total)
+    if type(each) in (int, Int64):
+        return _of_documents(lambda count: _times(count, each))
     return _of_numbers(operand, sum_)
+
+
+def _times(count: int, number: int) -> Value:
+    """The sum of so many equal whole numbers, which has their type where it can."""
+    total = count * int(number)
+    if total not in INT64:
+        return float(total)
+    return Int64(total) if type(number) is Int64 else total
 
 
 @accumulator("$avg")
@@ -164,7 +188,7 @@ def of_count(operand: Value) -> Accumulator:
     """How many documents the group has; the operand is ``{}``."""
     if operand != {}:
         raise QueryError(f"$count of a group takes no arguments: {{}}, not {preview(operand)}", code="TypeMismatch")
-    return Accumulator(lambda _: None, lambda _: 0, lambda count, _: count + 1, lambda count: count)
+    return _of_documents(lambda count: count)
 
 
 @accumulator("$first")
@@ -230,6 +254,40 @@ def of_add_to_set(operand: Value) -> Accumulator:
         return values
 
     return Accumulator(compile_expression(operand), lambda _: {}, add, lambda values: list(values.values()))
+
+
+def _require_array(name: str, value: Value) -> None:
+    if type(value) is not list:
+        raise QueryError(f"{name} of a group takes arrays, not {preview(value)}", code="TypeMismatch", pointer=None)
+
+
+@accumulator("$concatArrays")
+def of_concat_arrays(operand: Value) -> Accumulator:
+    """An array of the elements of all values, which are arrays or missing."""
+
+    def add(elements: list[Value], value: Value) -> list[Value]:
+        if value is not MISSING:
+            _require_array("$concatArrays", value)
+            elements += value
+            check_held(len(elements))
+        return elements
+
+    return Accumulator(compile_expression(operand), lambda _: [], add, lambda elements: elements)
+
+
+@accumulator("$setUnion")
+def of_set_union(operand: Value) -> Accumulator:
+    """An array of the different elements of all values, which are arrays or missing, as they first came."""
+
+    def add(elements: dict[Any, Value], value: Value) -> dict[Any, Value]:
+        if value is not MISSING:
+            _require_array("$setUnion", value)
+            for element in value:
+                elements.setdefault(sort_key(element), element)
+            check_held(len(elements))
+        return elements
+
+    return Accumulator(compile_expression(operand), lambda _: {}, add, lambda elements: list(elements.values()))
 
 
 @accumulator("$mergeObjects")
@@ -330,17 +388,18 @@ def _sorted(name: str, operand: Value, *, last: bool, single: bool) -> Accumulat
     names = ("output", "sortBy") if single else ("n", "output", "sortBy")
     given = named_arguments(name, operand, names, names, _SORTED_CODES)
     with at("sortBy"):
-        if type(given["sortBy"]) is not dict:
+        if type(given["sortBy"]) is not dict or not given["sortBy"]:
             raise QueryError(
                 f"sortBy of {name} is an object of fields and directions, not {preview(given['sortBy'])}",
-                code="TypeMismatch",
+                code="Location9657900" if given["sortBy"] == {} else "Location10065",
             )
         sort = Sort(given["sortBy"])
     output = _argument(given, "output")
 
     def chosen(pairs: list[Any], n: int) -> list[Any]:
-        order = sort.positions([document for document, _ in pairs], limit=0 if last else n)
-        return [pairs[position] for position in (order[-n:] if last else order)]
+        documents = [document for document, _ in pairs]
+        order = _last_positions(sort, documents, n) if last else sort.positions(documents, limit=n)
+        return [pairs[position] for position in order]
 
     def outputs(best: _Best) -> Value:
         values = [value for _, value in best.chosen()]
@@ -353,6 +412,29 @@ def _sorted(name: str, operand: Value, *, last: bool, single: bool) -> Accumulat
         chosen,
         outputs,
     )
+
+
+def _last_positions(sort: Sort, documents: Sequence[Document], n: int) -> Sequence[int]:
+    """
+    Where the last ``n`` documents by a sort stand, in its order.
+
+    Of those that tie for the first of these places MongoDB lets in as many as find room, and each that comes after
+    more of the others drives out the one that came before the rest: of a single place the first keeps hold.
+    """
+    order = sort.positions(documents)
+    first = len(order) - n
+    if first <= 0:
+        return order
+
+    def ties(position: int) -> bool:
+        pair = documents[position], documents[order[first]]
+        return sort.positions(pair)[0] == sort.positions(pair[::-1])[0] == 0
+
+    start = bisect_left(order, True, hi=first, key=ties)
+    end = bisect_left(order, True, lo=first, key=lambda position: not ties(position))
+    tied, behind = order[start:end], order[end:]
+    let_in = len(set(sorted(order[start:])[:n]).intersection(tied))
+    return [*tied[let_in - (n - len(behind)) : let_in], *behind]
 
 
 @accumulator("$top")
@@ -379,9 +461,16 @@ def of_bottom_n(operand: Value) -> Accumulator:
     return _sorted("$bottomN", operand, last=True, single=False)
 
 
+def _require_object(name: str, operand: Value, code: str) -> None:
+    # The expression of the same name has a code of its own for it.
+    if type(operand) is not dict:
+        raise QueryError(f"{name} takes an object of arguments, not {preview(operand)}", code=code)
+
+
 @accumulator("$median")
 def of_median(operand: Value) -> Accumulator:
     """The number in the middle of the values: with an even number of them the lesser of the two."""
+    _require_object("$median", operand, "Location7436100")
     given = percentile_arguments("$median", MEDIAN_ARGUMENTS, operand)
     with at("input"):
         return _of_numbers(given["input"], lambda numbers: numbers_at(numbers, [0.5])[0])
@@ -390,6 +479,7 @@ def of_median(operand: Value) -> Accumulator:
 @accumulator("$percentile")
 def of_percentile(operand: Value) -> Accumulator:
     """For each of ``p``, from 0 to 1, the least value that so large a share of the numbers does not exceed."""
+    _require_object("$percentile", operand, "Location7429703")
     given = percentile_arguments("$percentile", PERCENTILE_ARGUMENTS, operand)
     shares = shares_of(given, SYSTEM_VARIABLES)
     with at("input"):
