@@ -119,7 +119,7 @@ class Pipeline:
         self.source = source
         with one_moment():
             self._stages = _coalesced(_aggregation(source))
-        self.lead, self._rest = _led(self._stages)
+            self.lead, self._rest = _led(self._stages)
         last = self._rest[0] if len(self._rest) == 1 else None
         self.counted = last if isinstance(last, Count) else None
 
@@ -277,6 +277,8 @@ def facet(operand: Value) -> _Facet:
     pipelines = {}
     for name, source in operand.items():
         with at(name):
+            if not name:
+                raise QueryError("the name of a facet is not empty", code="Location15998")
             if "." in name:
                 raise QueryError(f"the name of a facet has no dot: {name!r}", code="Location16412")
             parse_field_path(name)
