@@ -8,6 +8,9 @@ an expression says of the values of an array, an accumulator says of the values 
 from __future__ import annotations
 
 import difflib
+import functools
+import itertools
+import operator
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -43,7 +46,7 @@ from connectome.query.expressions.language import (
 from connectome.query.expressions.objects import merge_objects
 from connectome.query.numbers import typed
 from connectome.query.sort import Sort
-from connectome.query.values import INT64, MISSING, Document, Value, is_number, sort_key
+from connectome.query.values import INT64, MISSING, Document, Value, index_key, sort_key
 
 # MongoDB allows a stage 100 MB: this many of all but the smallest documents.
 MAX_HELD: Final = 1_000_000
@@ -73,13 +76,13 @@ class Accumulator:
 
     value_for: what is taken of each document.
     start: the state of a new group, from its ``_id``.
-    add: what the state is after a further value.
+    add: changes the state by a further value.
     finish: the value of the group.
     """
 
     value_for: Callable[[Document], Any]
     start: Callable[[Value], Any]
-    add: Callable[[Any, Any], Any]
+    add: Callable[[Any, Any], None]
     finish: Callable[[Any], Value]
 
 
@@ -130,18 +133,27 @@ def accumulator(name: str) -> Callable[[_Compile], _Compile]:
     return declare
 
 
-def _append_number(values: list[Value], value: Value) -> list[Value]:
-    if is_number(value):
-        values.append(value)
-    return values
+def value_of(source: Value) -> Callable[[Document], Value]:
+    """What ``compile_expression`` makes of an expression; the path of a field is followed without more ado."""
+    value_for = compile_expression(source)
+    if type(source) is not str or not source.startswith("$") or source.startswith("$$"):
+        return value_for
+    if "." in source:
+        along = read(source, SYSTEM_VARIABLES).evaluate
+        return lambda document: along({"CURRENT": document})
+    name = source[1:]
+    return lambda document: document.get(name, MISSING)
 
 
-def _of_numbers(operand: Value, result: Callable[[Sequence[Value]], Value]) -> Accumulator:
-    return Accumulator(compile_expression(operand), lambda _: [], _append_number, result)
+def _of_values(operand: Value, result: Callable[[Sequence[Value]], Value]) -> Accumulator:
+    return Accumulator(value_of(operand), lambda _: [], list.append, result)
 
 
 def _of_documents(result: Callable[[int], Value]) -> Accumulator:
-    return Accumulator(lambda _: None, lambda _: 0, lambda count, _: count + 1, result)
+    def add(count: list[int], _: Value) -> None:
+        count[0] += 1
+
+    return Accumulator(lambda _: None, lambda _: [0], add, lambda count: result(count[0]))
 
 
 @accumulator("$sum")
@@ -151,10 +163,10 @@ def of_sum(operand: Value) -> Accumulator:
     each: Value = typed(source.evaluate({})) if source.constant else None
     if type(each) is float:
         # MongoDB adds a constant without the care that it takes with values: ten times 0.1 are not quite 1.
-        return Accumulator(lambda _: each, lambda _: 0.0, lambda total, value: total + value, lambda total: total)
+        return _of_documents(lambda count: functools.reduce(operator.add, itertools.repeat(each, count), 0.0))
     if type(each) in (int, Int64):
         return _of_documents(lambda count: _times(count, each))
-    return _of_numbers(operand, sum_)
+    return _of_values(operand, sum_)
 
 
 def _times(count: int, number: int) -> Value:
@@ -168,19 +180,19 @@ def _times(count: int, number: int) -> Value:
 @accumulator("$avg")
 def of_avg(operand: Value) -> Accumulator:
     """The mean of the values that are numbers; null where there are none."""
-    return _of_numbers(operand, avg)
+    return _of_values(operand, avg)
 
 
 @accumulator("$stdDevPop")
 def of_std_dev_pop(operand: Value) -> Accumulator:
     """The standard deviation of the values that are numbers, which are all there are."""
-    return _of_numbers(operand, std_dev_pop)
+    return _of_values(operand, std_dev_pop)
 
 
 @accumulator("$stdDevSamp")
 def of_std_dev_samp(operand: Value) -> Accumulator:
     """The standard deviation that the values that are numbers let expect where they are a sample."""
-    return _of_numbers(operand, std_dev_samp)
+    return _of_values(operand, std_dev_samp)
 
 
 @accumulator("$count")
@@ -194,66 +206,68 @@ def of_count(operand: Value) -> Accumulator:
 @accumulator("$first")
 def of_first(operand: Value) -> Accumulator:
     """The value of the first document, null where it has none."""
-    return Accumulator(
-        compile_expression(operand),
-        lambda _: [],
-        lambda first, value: first or [value],
-        lambda first: null_if_missing(first[0]),
-    )
+
+    def add(first: list[Value], value: Value) -> None:
+        if not first:
+            first.append(value)
+
+    return Accumulator(value_of(operand), lambda _: [], add, lambda first: null_if_missing(first[0]))
 
 
 @accumulator("$last")
 def of_last(operand: Value) -> Accumulator:
     """The value of the last document, null where it has none."""
-    return Accumulator(compile_expression(operand), lambda _: MISSING, lambda _, value: value, null_if_missing)
+
+    def add(last: list[Value], value: Value) -> None:
+        last[:] = (value,)
+
+    return Accumulator(value_of(operand), lambda _: [], add, lambda last: null_if_missing(last[0]))
 
 
 def _extreme(operand: Value, better: Callable[[Any, Any], bool]) -> Accumulator:
-    def add(best: Any, value: Value) -> Any:
-        if is_nullish(value):
-            return best
-        key = sort_key(value)
-        return (key, value) if best is None or better(key, best[0]) else best
+    def add(best: list[Any], value: Value) -> None:
+        if not is_nullish(value):
+            key = sort_key(value)
+            if not best or better(key, best[0]):
+                best[:] = key, value
 
-    return Accumulator(compile_expression(operand), lambda _: None, add, lambda best: best and best[1])
+    return Accumulator(value_of(operand), lambda _: [], add, lambda best: best[1] if best else None)
 
 
 @accumulator("$min")
 def of_min(operand: Value) -> Accumulator:
     """The least value, over all BSON types; null where all are null or missing."""
-    return _extreme(operand, lambda key, best: key < best)
+    return _extreme(operand, operator.lt)
 
 
 @accumulator("$max")
 def of_max(operand: Value) -> Accumulator:
     """The greatest value, over all BSON types; null where all are null or missing."""
-    return _extreme(operand, lambda key, best: key > best)
+    return _extreme(operand, operator.gt)
 
 
 @accumulator("$push")
 def of_push(operand: Value) -> Accumulator:
     """An array of the values, without those that are missing."""
 
-    def add(values: list[Value], value: Value) -> list[Value]:
+    def add(values: list[Value], value: Value) -> None:
         if value is not MISSING:
             values.append(value)
             check_held(len(values))
-        return values
 
-    return Accumulator(compile_expression(operand), lambda _: [], add, lambda values: values)
+    return Accumulator(value_of(operand), lambda _: [], add, lambda values: values)
 
 
 @accumulator("$addToSet")
 def of_add_to_set(operand: Value) -> Accumulator:
     """An array of the different values, without those that are missing, in the order in which they came."""
 
-    def add(values: dict[Any, Value], value: Value) -> dict[Any, Value]:
+    def add(values: dict[Any, Value], value: Value) -> None:
         if value is not MISSING:
-            values.setdefault(sort_key(value), value)
+            values.setdefault(index_key(value), value)
             check_held(len(values))
-        return values
 
-    return Accumulator(compile_expression(operand), lambda _: {}, add, lambda values: list(values.values()))
+    return Accumulator(value_of(operand), lambda _: {}, add, lambda values: list(values.values()))
 
 
 def _require_array(name: str, value: Value) -> None:
@@ -265,40 +279,37 @@ def _require_array(name: str, value: Value) -> None:
 def of_concat_arrays(operand: Value) -> Accumulator:
     """An array of the elements of all values, which are arrays or missing."""
 
-    def add(elements: list[Value], value: Value) -> list[Value]:
+    def add(elements: list[Value], value: Value) -> None:
         if value is not MISSING:
             _require_array("$concatArrays", value)
             elements += value
             check_held(len(elements))
-        return elements
 
-    return Accumulator(compile_expression(operand), lambda _: [], add, lambda elements: elements)
+    return Accumulator(value_of(operand), lambda _: [], add, lambda elements: elements)
 
 
 @accumulator("$setUnion")
 def of_set_union(operand: Value) -> Accumulator:
     """An array of the different elements of all values, which are arrays or missing, as they first came."""
 
-    def add(elements: dict[Any, Value], value: Value) -> dict[Any, Value]:
+    def add(elements: dict[Any, Value], value: Value) -> None:
         if value is not MISSING:
             _require_array("$setUnion", value)
             for element in value:
-                elements.setdefault(sort_key(element), element)
+                elements.setdefault(index_key(element), element)
             check_held(len(elements))
-        return elements
 
-    return Accumulator(compile_expression(operand), lambda _: {}, add, lambda elements: list(elements.values()))
+    return Accumulator(value_of(operand), lambda _: {}, add, lambda elements: list(elements.values()))
 
 
 @accumulator("$mergeObjects")
 def of_merge_objects(operand: Value) -> Accumulator:
     """One document with the fields of all values, of those by the same name the last."""
 
-    def add(merged: Document, value: Value) -> Document:
+    def add(merged: Document, value: Value) -> None:
         merged.update(merge_objects([value]))
-        return merged
 
-    return Accumulator(compile_expression(operand), lambda _: {}, add, lambda merged: merged)
+    return Accumulator(value_of(operand), lambda _: {}, add, lambda merged: merged)
 
 
 class _Best:
@@ -314,12 +325,12 @@ class _Best:
         self._chosen = chosen
         self._values: list[Any] = []
 
-    def add(self, value: Any) -> _Best:
+    def add(self, value: Any) -> None:
+        """Have a further value among those that are chosen from."""
         self._values.append(value)
         if len(self._values) > 2 * self._n + _SURPLUS:
             self._values = self.chosen()
         check_held(len(self._values))
-        return self
 
     def chosen(self) -> list[Any]:
         """The wanted ones of the values that were added."""
@@ -348,7 +359,7 @@ def _n_of_input(name: str, operand: Value, chosen: Callable[[list[Any], int], li
 
 def _argument(given: Document, name: str) -> Callable[[Document], Value]:
     with at(name):
-        return compile_expression(given[name])
+        return value_of(given[name])
 
 
 @accumulator("$firstN")
@@ -473,7 +484,7 @@ def of_median(operand: Value) -> Accumulator:
     _require_object("$median", operand, "Location7436100")
     given = percentile_arguments("$median", MEDIAN_ARGUMENTS, operand)
     with at("input"):
-        return _of_numbers(given["input"], lambda numbers: numbers_at(numbers, [0.5])[0])
+        return _of_values(given["input"], lambda numbers: numbers_at(numbers, [0.5])[0])
 
 
 @accumulator("$percentile")
@@ -483,4 +494,4 @@ def of_percentile(operand: Value) -> Accumulator:
     given = percentile_arguments("$percentile", PERCENTILE_ARGUMENTS, operand)
     shares = shares_of(given, SYSTEM_VARIABLES)
     with at("input"):
-        return _of_numbers(given["input"], lambda numbers: numbers_at(numbers, shares))
+        return _of_values(given["input"], lambda numbers: numbers_at(numbers, shares))

@@ -19,7 +19,7 @@ from bson import Int64
 
 from connectome.errors import QueryError, at
 from connectome.extjson import MAX_DEPTH, preview
-from connectome.query.accumulators import MAX_HELD, Accumulator, check_held, compile_accumulator
+from connectome.query.accumulators import MAX_HELD, Accumulator, check_held, compile_accumulator, value_of
 from connectome.query.deadline import check
 from connectome.query.expressions import compile_expression
 from connectome.query.expressions.language import SYSTEM_VARIABLES, named_arguments, null_if_missing, read
@@ -33,6 +33,7 @@ from connectome.query.values import (
     Document,
     Value,
     exact,
+    index_key,
     integral,
     is_nan,
     is_number,
@@ -74,6 +75,8 @@ def document_stage(*names: str) -> Callable[[Callable[[Value], Transform]], Call
 
 def of_each(transform: Transform) -> Stage:
     """The stage that does this with each document."""
+    if isinstance(transform, Projection) and not transform.may_fail:
+        return lambda documents: map(transform, documents)  # to keep or drop fields makes nothing larger
     return lambda documents: (bounded(transform(document)) for document in documents)
 
 
@@ -119,17 +122,19 @@ def bounded(document: Document) -> Document:
             )
         below: list[Value] = []
         for container in level:
+            total += 8 * len(container)
             for value in container.values() if type(container) is dict else container:
                 kind = type(value)
-                if kind is dict or kind is list:
+                if kind is str or kind is bytes:
+                    total += len(value)
+                elif kind is dict or kind is list:
                     below.append(value)
-                total += len(value) if kind is str or kind is bytes else 8
-                if total > MAX_DOCUMENT_BYTES:
-                    raise QueryError(
-                        f"a document has up to {MAX_DOCUMENT_BYTES} bytes, and a stage made more",
-                        code="BSONObjectTooLarge",
-                        pointer=None,
-                    )
+            if total > MAX_DOCUMENT_BYTES:
+                raise QueryError(
+                    f"a document has up to {MAX_DOCUMENT_BYTES} bytes, and a stage made more",
+                    code="BSONObjectTooLarge",
+                    pointer=None,
+                )
         level = below
     return document
 
@@ -373,29 +378,49 @@ def group(operand: Value) -> Stage:
     if "_id" not in operand:
         raise QueryError("$group needs an _id: what it groups by, or null for all as one", code="Location15955")
     with at("_id"):
-        key_for = _group_key(operand["_id"])
+        key = _group_key(operand["_id"])
     accumulators = _accumulators({field: source for field, source in operand.items() if field != "_id"})
-    return lambda documents: _grouped(documents, key_for, accumulators)
+    return lambda documents: _grouped(documents, key, accumulators)
 
 
-def _group_key(source: Value) -> Callable[[Document], Value]:
-    """What documents are grouped by."""
-    if type(source) is dict and not next(iter(source), "$").startswith("$"):
-        for name, value in source.items():
+@dataclass(frozen=True, slots=True)
+class _GroupKey:
+    """
+    What documents are grouped by.
+
+    value_for: what is taken of each document.
+    finds: what finds its group, from that.
+    identity: the ``_id`` of the group, from that of its first document.
+    """
+
+    value_for: Callable[[Document], Any]
+    finds: Callable[[Any], Any] = index_key
+    identity: Callable[[Any], Value] = null_if_missing
+
+
+def _group_key(source: Value) -> _GroupKey:
+    value_for = value_of(source)
+    if type(source) is not dict or next(iter(source), "$").startswith("$"):
+        return _GroupKey(value_for)
+    parts = {}
+    for name, value in source.items():
+        with at(name):
             if type(value) is bool or is_number(value):
-                with at(name):
-                    raise QueryError(
-                        f"_id of $group computes its fields, and {preview(value)} would keep or drop one; "
-                        'a constant is {"$literal": …}',
-                        code="Location17390",
-                    )
-    value_for = compile_expression(source)
-    if type(source) is dict and len(source) == 1:
-        (name,) = source
-        if not name.startswith("$"):
-            # MongoDB groups by the one value, for which missing is null, and puts the document around it afterwards.
-            return lambda document: value_for(document) or {name: None}
-    return lambda document: null_if_missing(value_for(document))
+                raise QueryError(
+                    f"_id of $group computes its fields, and {preview(value)} would keep or drop one; "
+                    'a constant is {"$literal": …}',
+                    code="Location17390",
+                )
+            parts[name] = value_of(value)
+    # As MongoDB does it, the document is made once for its group; of a single field missing is null, of several not.
+    if len(parts) == 1:
+        ((name, value_for),) = parts.items()
+        return _GroupKey(value_for, identity=lambda value: {name: null_if_missing(value)})
+    return _GroupKey(
+        lambda document: [value_for(document) for value_for in parts.values()],
+        lambda values: tuple([value if value is MISSING else index_key(value) for value in values]),
+        lambda values: {name: value for name, value in zip(parts, values, strict=True) if value is not MISSING},
+    )
 
 
 def _accumulators(fields: Document) -> dict[str, Accumulator]:
@@ -406,21 +431,19 @@ def _accumulators(fields: Document) -> dict[str, Accumulator]:
     return compiled
 
 
-def _grouped(
-    documents: Iterable[Document], key_for: Callable[[Document], Value], accumulators: dict[str, Accumulator]
-) -> Iterator[Document]:
+def _grouped(documents: Iterable[Document], by: _GroupKey, accumulators: dict[str, Accumulator]) -> Iterator[Document]:
     groups: dict[Any, tuple[Value, list[Any]]] = {}
-    growing = [(position, each.value_for, each.add) for position, each in enumerate(accumulators.values())]
+    growing = [(each.value_for, each.add) for each in accumulators.values()]
     try:
         for document in documents:
-            identity = key_for(document)
-            key = sort_key(identity)
+            value = by.value_for(document)
+            key = by.finds(value)
             if key not in groups:
+                identity = by.identity(value)
                 groups[key] = (identity, [each.start(identity) for each in accumulators.values()])
                 check_held(len(groups))
-            states = groups[key][1]
-            for position, value_for, add in growing:
-                states[position] = add(states[position], value_for(document))
+            for (value_for, add), state in zip(growing, groups[key][1], strict=True):
+                add(state, value_for(document))
     except QueryError as error:
         error.pointer = None  # a document is to blame, no place in the pipeline
         raise
@@ -503,7 +526,7 @@ def bucket(operand: Value) -> Stage:
         return otherwise
 
     by_id = Sorted(Sort({"_id": 1}))
-    return lambda documents: by_id(_grouped(documents, bucket_of, accumulators))
+    return lambda documents: by_id(_grouped(documents, _GroupKey(bucket_of), accumulators))
 
 
 def _boundaries(source: Value) -> list[Value]:
@@ -563,11 +586,11 @@ def unwind(operand: Value) -> Stage:
             value = _inside(document, path)
             if type(value) is list and value:
                 for position, element in enumerate(value):
-                    made: Document = with_value(document, path, element)
-                    yield _numbered(made, index, Int64(position)) if index else made
+                    made = _with_field(document, path, element)
+                    yield _with_field(made, index, Int64(position)) if index else made
             elif preserve or not (value is None or value is MISSING or type(value) is list):
                 made = with_value(document, path, MISSING) if type(value) is list else document
-                yield _numbered(made, index, None) if index else made
+                yield _with_field(made, index, None) if index else made
 
     return unwound
 
@@ -580,13 +603,13 @@ def _inside(document: Document, path: Path) -> Value:
     return value
 
 
-def _numbered(document: Document, path: Path, number: Value) -> Document:
-    """A document with a number at a path; what is no document on the way, an array among it, becomes one."""
+def _with_field(document: Document, path: Path, value: Value) -> Document:
+    """A document with a value at a path; what is no document on the way, an array among it, becomes one."""
     name, rest = path[0], path[1:]
     if rest:
         below = document.get(name)
-        number = _numbered(below if type(below) is dict else {}, rest, number)
-    return {**document, name: number}
+        value = _with_field(below if type(below) is dict else {}, rest, value)
+    return {**document, name: value}
 
 
 def _unwound_path(source: Value) -> Path:

@@ -45,6 +45,7 @@ from connectome.errors import (
 from connectome.extjson import preview
 from connectome.query import Document, Filter, Pipeline, Projection, Value
 from connectome.query.deadline import check
+from connectome.query.values import index_key
 from connectome.schemas import Schema
 from connectome.stores import files
 from connectome.stores.base import (
@@ -63,7 +64,7 @@ from connectome.stores.base import (
     identified,
 )
 from connectome.stores.files import Disk, Files
-from connectome.stores.indexes import Paths, index_key
+from connectome.stores.indexes import Paths
 from connectome.stores.journal import (
     Content,
     Durability,
