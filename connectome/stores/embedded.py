@@ -563,7 +563,7 @@ class EmbeddedCollection:
         if pipeline.counted:
             # No document need be decoded to be counted.
             return iter(pipeline.counted.of(len(self._found(find))))
-        return pipeline.after_lead(self.find(find))
+        return pipeline.after_lead(self._found(find).each(pipeline.fields))
 
     def insert_one(self, document: Document) -> Value:
         return self._insert([((), document)])[0]
