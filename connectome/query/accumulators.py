@@ -46,7 +46,7 @@ from connectome.query.expressions.language import (
 from connectome.query.expressions.objects import merge_objects
 from connectome.query.numbers import typed
 from connectome.query.sort import Sort
-from connectome.query.values import INT64, MISSING, Document, Value, index_key, sort_key
+from connectome.query.values import INT64, MISSING, Document, Value, index_key, is_number, sort_key
 
 # MongoDB allows a stage 100 MB: this many of all but the smallest documents.
 MAX_HELD: Final = 1_000_000
@@ -145,8 +145,13 @@ def value_of(source: Value) -> Callable[[Document], Value]:
     return lambda document: document.get(name, MISSING)
 
 
-def _of_values(operand: Value, result: Callable[[Sequence[Value]], Value]) -> Accumulator:
-    return Accumulator(value_of(operand), lambda _: [], list.append, result)
+def _of_numbers(operand: Value, result: Callable[[Sequence[Value]], Value]) -> Accumulator:
+    # What is no number would count for nothing, and is not held.
+    def add(numbers: list[Value], value: Value) -> None:
+        if is_number(value):
+            numbers.append(value)
+
+    return Accumulator(value_of(operand), lambda _: [], add, result)
 
 
 def _of_documents(result: Callable[[int], Value]) -> Accumulator:
@@ -166,7 +171,7 @@ def of_sum(operand: Value) -> Accumulator:
         return _of_documents(lambda count: functools.reduce(operator.add, itertools.repeat(each, count), 0.0))
     if type(each) in (int, Int64):
         return _of_documents(lambda count: _times(count, each))
-    return _of_values(operand, sum_)
+    return _of_numbers(operand, sum_)
 
 
 def _times(count: int, number: int) -> Value:
@@ -180,19 +185,19 @@ def _times(count: int, number: int) -> Value:
 @accumulator("$avg")
 def of_avg(operand: Value) -> Accumulator:
     """The mean of the values that are numbers; null where there are none."""
-    return _of_values(operand, avg)
+    return _of_numbers(operand, avg)
 
 
 @accumulator("$stdDevPop")
 def of_std_dev_pop(operand: Value) -> Accumulator:
     """The standard deviation of the values that are numbers, which are all there are."""
-    return _of_values(operand, std_dev_pop)
+    return _of_numbers(operand, std_dev_pop)
 
 
 @accumulator("$stdDevSamp")
 def of_std_dev_samp(operand: Value) -> Accumulator:
     """The standard deviation that the values that are numbers let expect where they are a sample."""
-    return _of_values(operand, std_dev_samp)
+    return _of_numbers(operand, std_dev_samp)
 
 
 @accumulator("$count")
@@ -484,7 +489,7 @@ def of_median(operand: Value) -> Accumulator:
     _require_object("$median", operand, "Location7436100")
     given = percentile_arguments("$median", MEDIAN_ARGUMENTS, operand)
     with at("input"):
-        return _of_values(given["input"], lambda numbers: numbers_at(numbers, [0.5])[0])
+        return _of_numbers(given["input"], lambda numbers: numbers_at(numbers, [0.5])[0])
 
 
 @accumulator("$percentile")
@@ -494,4 +499,4 @@ def of_percentile(operand: Value) -> Accumulator:
     given = percentile_arguments("$percentile", PERCENTILE_ARGUMENTS, operand)
     shares = shares_of(given, SYSTEM_VARIABLES)
     with at("input"):
-        return _of_values(given["input"], lambda numbers: numbers_at(numbers, shares))
+        return _of_numbers(given["input"], lambda numbers: numbers_at(numbers, shares))
