@@ -147,6 +147,19 @@ def sort_key(value: Value) -> SortKey:
     return (row.rank, *row.key(value))
 
 
+_PLAIN_NUMBERS: Final = frozenset({int, float, Int64})
+
+
+def index_key(value: Value) -> Any:
+    """What finds a value in a dict: equal for equal values, and never for others; strings and numbers are their own."""
+    kind = type(value)
+    if kind is str or (kind in _PLAIN_NUMBERS and value == value):
+        return value
+    if kind is Decimal128 and not is_nan(value):
+        return value.to_decimal()
+    return sort_key(value)
+
+
 def rank(value: Value) -> int:
     """The bracket in which BSON sorts a value."""
     return _TYPES[type(value)].rank

@@ -45,6 +45,7 @@ from connectome.errors import (
 from connectome.extjson import preview
 from connectome.query import Document, Filter, Pipeline, Projection, Value
 from connectome.query.deadline import check
+from connectome.query.values import index_key
 from connectome.schemas import Schema
 from connectome.stores import files
 from connectome.stores.base import (
@@ -63,7 +64,7 @@ from connectome.stores.base import (
     identified,
 )
 from connectome.stores.files import Disk, Files
-from connectome.stores.indexes import Paths, index_key
+from connectome.stores.indexes import Paths
 from connectome.stores.journal import (
     Content,
     Durability,
@@ -562,7 +563,7 @@ class EmbeddedCollection:
         if pipeline.counted:
             # No document need be decoded to be counted.
             return iter(pipeline.counted.of(len(self._found(find))))
-        return pipeline.after_lead(self.find(find))
+        return pipeline.after_lead(self._found(find).each(pipeline.fields))
 
     def insert_one(self, document: Document) -> Value:
         return self._insert([((), document)])[0]

@@ -23,7 +23,7 @@ from connectome.query import Value, sort_key
 from connectome.query.generated import pattern_prefix
 from connectome.query.paths import is_plain, parse_path
 from connectome.query.tree import At, Condition, Every
-from connectome.query.values import is_nan, rank
+from connectome.query.values import index_key, is_nan, rank
 
 _NUMBERS: Final = frozenset({int, float, Int64})
 _NUMBER: Final = rank(0)
@@ -32,16 +32,6 @@ _STRING: Final = rank("")
 _EMPTY: Final = 0
 _NAN: Final = 9
 _LAST_BEFORE_SURROGATES: Final = 0xD7FF
-
-
-def index_key(value: Value) -> Any:
-    """What finds a value in a dict: equal for equal values, and never for others; strings and numbers are their own."""
-    kind = type(value)
-    if kind is str or (kind in _NUMBERS and value == value):
-        return value
-    if kind is Decimal128 and not is_nan(value):
-        return value.to_decimal()
-    return sort_key(value)
 
 
 class Column:

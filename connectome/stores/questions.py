@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from bisect import bisect_right, insort
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain, islice
 from typing import Any, Final, TypeVar
@@ -79,10 +79,20 @@ class Selection:
         """The documents."""
         return self._each(Segment.documents_at)
 
-    def each(self) -> Iterator[Document]:
-        """The documents, one by one: not all of them are decoded at the same time."""
-        for segment, positions in self._in_slices():
-            yield from segment.documents_at(positions)
+    def each(self, fields: Collection[str] | None = None) -> Iterator[Document]:
+        """
+        The documents, one by one: not all of them are decoded at the same time.
+
+        Args:
+            fields: Of the members those that will be read; None for all, in their order.
+        """
+        if fields is None or self.order is not None:
+            for segment, positions in self._in_slices():
+                yield from segment.documents_at(positions)
+        else:
+            names = tuple(sorted(fields or ("_id",)))
+            for segment, positions in self._in_slices():
+                yield from segment.members_at(names, positions)
 
     def texts(self, cut: Callable[[bytes], bytes] | None = None) -> Iterator[bytes]:
         """The documents as relaxed JSON, one by one; ``cut`` as ``rows.answers`` has it."""
