@@ -47,6 +47,9 @@ from connectome.query.values import (
     whole_number,
 )
 
+# Fields in spite of their names: those of a DBRef.
+_DBREF_FIELDS: Final = frozenset({"$ref", "$id", "$db"})
+
 
 def document_condition(source: Value) -> Condition:
     """The condition on whole documents of a filter, or of one arm of ``$and``, ``$or`` or ``$nor``."""
@@ -55,7 +58,12 @@ def document_condition(source: Value) -> Condition:
     conditions = []
     for name, operand in source.items():
         with at(name):
-            conditions.append(_top_level(name)(operand) if name.startswith("$") else located(operand, placed_at(name)))
+            if name in _DBREF_FIELDS:
+                conditions.append(placed_at(name)(Leaf("$eq", operand, eq(operand), "each")))
+            elif name.startswith("$"):
+                conditions.append(_top_level(name)(operand))
+            else:
+                conditions.append(located(operand, placed_at(name)))
     return every(conditions)
 
 
@@ -75,8 +83,8 @@ def is_condition(value: Value) -> bool:
     """Whether a value is an object of operators, not a literal: its first key starts with ``$``."""
     if type(value) is not dict or not value:
         return False
-    first = next(iter(value))
-    return first.startswith("$") and first not in ("$ref", "$id", "$db")  # a DBRef is a literal
+    # A DBRef is a literal.
+    return next(iter(value)).startswith("$") and not ("$ref" in value and "$id" in value)
 
 
 _TestMaker = TypeVar("_TestMaker", bound=Callable[..., Test])
@@ -428,7 +436,7 @@ def mod(operand: Value) -> Test:
         operand: ``[divisor, remainder]``, two finite numbers; a fraction is cut toward zero.
 
     Returns:
-        A test on one value: false for whatever is not a number, and for NaN and the infinities.
+        A test on one value: false for whatever is not a number, and for NaN and what is beyond 64 bits.
 
     Raises:
         QueryError: ``BadValue`` -- not an array of two numbers, or a divisor of zero after cutting.
@@ -451,9 +459,8 @@ def mod(operand: Value) -> Test:
 
     def leaves_remainder(value: Value) -> bool:
         dividend = _toward_zero(value)
-        if dividend is None:
+        if dividend is None or dividend not in INT64:
             return False
-        dividend = max(INT64.start, min(dividend, INT64.stop - 1))
         # The sign of the dividend, as in C: -7 leaves -3 when divided by 4.
         left = abs(dividend) % abs(divisor)
         return (left if dividend >= 0 else -left) == remainder
@@ -550,13 +557,15 @@ def elem_match(operand: Value) -> Test:
     """
     if type(operand) is not dict:
         raise QueryError(f"$elemMatch needs an object, not {preview(operand)}")
-    if is_condition(operand) and next(iter(operand)) not in ("$and", "$or", "$nor", "$where"):
+    first = next(iter(operand), "")
+    if first.startswith("$") and first not in TOP_LEVEL_OPERATORS and first not in _DBREF_FIELDS:
         # Not opened: what holds is said of the element itself, be it an array.
         return field_condition(
             operand, lambda leaf: Condition(any_element(leaf.test) if leaf.arrays == "elements" else leaf.test)
         ).predicate
 
     matches = document_condition(operand).predicate
+    _refuse_whole_documents(operand)
 
     def element_matches(element: Value) -> bool:
         if type(element) is dict:
@@ -564,6 +573,18 @@ def elem_match(operand: Value) -> Test:
         return type(element) is list and matches({str(index): item for index, item in enumerate(element)})
 
     return element_matches
+
+
+def _refuse_whole_documents(source: Document) -> None:
+    """Refuse, in a filter for elements, what is said of whole documents alone."""
+    for name, operand in source.items():
+        with at(name):
+            if name in ("$expr", "$sampleRate"):
+                raise QueryError(f"{name} is said of whole documents, not of the elements of an array")
+            if name in ("$and", "$or", "$nor"):
+                for position, arm in enumerate(operand):
+                    with at(position):
+                        _refuse_whole_documents(arm)
 
 
 @field_operator("$size", arrays="whole")
@@ -590,7 +611,8 @@ def _bits(operand: Value) -> Callable[[int], tuple[bool, bool]]:
     if mask is None or (is_number(operand) and mask < 0):
         raise QueryError(
             f"bits are asked for by a whole number that is not negative, binary data or an array of positions, "
-            f"not {preview(operand)}"
+            f"not {preview(operand)}",
+            code="FailedToParse" if is_number(operand) else "BadValue",
         )
     return lambda number: (number & mask != 0, number & mask != mask)
 
@@ -599,7 +621,7 @@ def _as_bits(value: Value) -> int | None:
     """The bits of a whole number, or of binary data from its first byte on; None for anything else."""
     if isinstance(value, bytes):
         return int.from_bytes(value, "little")
-    number = None if type(value) is Decimal128 else integral(value)
+    number = integral(value)
     return number if number is not None and number in INT64 else None
 
 
@@ -668,12 +690,6 @@ def json_schema(operand: Value) -> Condition:
 @top_level_operator("$comment")
 def comment(_: Value) -> Condition:
     """Say something to whoever reads the query; it matches every document."""
-    return every([])
-
-
-@field_connective("$comment")
-def field_comment(_: Value, __: Locate) -> Condition:
-    """Say something to whoever reads the condition; it matches every value."""
     return every([])
 
 

@@ -28,6 +28,7 @@ Match = regex.Match[str]
 MAX_PATTERN_BYTES: Final = 32764  # MongoDB's
 _MAX_GROUP_DEPTH: Final = 250  # PCRE2's, as the next one
 _MAX_REPEAT: Final = 65535
+_NULL_CHARACTER: Final = "a regular expression cannot contain a null character"
 
 
 def compile_pattern(expression: Regex[str]) -> Callable[[str], bool]:
@@ -36,9 +37,10 @@ def compile_pattern(expression: Regex[str]) -> Callable[[str], bool]:
 
     Raises:
         QueryError: ``Location51091`` -- not a regular expression, or one that needs what is not supported;
-            ``Location51109`` -- a null character in it.  From the test: ``MaxTimeMSExpired`` -- the request's time
-            is over.
+            ``BadValue`` -- a null character in it.  From the test: ``MaxTimeMSExpired`` -- the request's time is over.
     """
+    if "\0" in expression.pattern:
+        raise QueryError(_NULL_CHARACTER)
     find = finder(expression)
     return lambda text: find(text, 0) is not None
 
@@ -48,10 +50,10 @@ def finder(expression: Regex[str]) -> Callable[[str, int], Match | None]:
     A search in a text from a position on; what stands before the position is seen by ``^``, ``\\b`` and look-behind.
 
     Raises:
-        QueryError: As ``compile_pattern``.
+        QueryError: As ``compile_pattern``, but ``Location51109`` for a null character.
     """
     if "\0" in expression.pattern:
-        raise QueryError("a regular expression cannot contain a null character", code="Location51109")
+        raise QueryError(_NULL_CHARACTER, code="Location51109")
     options = "".join(letter for letter in "imsx" if expression.flags & REGEX_FLAGS[letter])
     compiled, straight = _compiled(expression.pattern, options)
     search = compiled.search
