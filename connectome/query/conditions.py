@@ -24,7 +24,7 @@ from connectome.extjson import preview
 from connectome.query import geometry
 from connectome.query.expressions import compile_expression
 from connectome.query.json_schema import compile_schema
-from connectome.query.paths import Arrays, Test, any_element, without_path
+from connectome.query.paths import DBREF_FIELDS, Arrays, Test, any_element, without_path
 from connectome.query.patterns import compile_pattern
 from connectome.query.tree import Condition, Leaf, Locate, every, negated, some
 from connectome.query.tree import at as placed_at
@@ -47,9 +47,6 @@ from connectome.query.values import (
     whole_number,
 )
 
-# Fields in spite of their names: those of a DBRef.
-_DBREF_FIELDS: Final = frozenset({"$ref", "$id", "$db"})
-
 
 def document_condition(source: Value) -> Condition:
     """The condition on whole documents of a filter, or of one arm of ``$and``, ``$or`` or ``$nor``."""
@@ -58,7 +55,7 @@ def document_condition(source: Value) -> Condition:
     conditions = []
     for name, operand in source.items():
         with at(name):
-            if name in _DBREF_FIELDS:
+            if name in DBREF_FIELDS:
                 conditions.append(placed_at(name)(Leaf("$eq", operand, eq(operand), "each")))
             elif name.startswith("$"):
                 conditions.append(_top_level(name)(operand))
@@ -558,7 +555,7 @@ def elem_match(operand: Value) -> Test:
     if type(operand) is not dict:
         raise QueryError(f"$elemMatch needs an object, not {preview(operand)}")
     first = next(iter(operand), "")
-    if first.startswith("$") and first not in TOP_LEVEL_OPERATORS and first not in _DBREF_FIELDS:
+    if first.startswith("$") and first not in TOP_LEVEL_OPERATORS and first not in DBREF_FIELDS:
         # Not opened: what holds is said of the element itself, be it an array.
         return field_condition(
             operand, lambda leaf: Condition(any_element(leaf.test) if leaf.arrays == "elements" else leaf.test)
