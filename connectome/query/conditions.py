@@ -91,6 +91,8 @@ _FieldOperator = Callable[[Value, Mapping[str, Any], Locate], Condition]
 FIELD_OPERATORS: dict[str, _FieldOperator] = {}
 # An operator that only says more about others → those others, and what reads its operand.
 COMPANIONS: dict[str, tuple[list[str], Callable[[Value], Any]]] = {}
+# Operators that stand first, and beside which nothing stands but companions → the code for what does.
+ALONE: dict[str, str] = {}
 # Operators that match where their test fails: an element that passes it is not what was found.
 NEGATIVE: set[str] = {"$not", "$exists"}
 TOP_LEVEL_OPERATORS: dict[str, Callable[[Value], Condition]] = {}
@@ -107,6 +109,7 @@ def field_operator(
     arrays: Arrays = "each",
     negative: bool = False,
     beside: Mapping[str, Callable[[Value], Any]] = MappingProxyType({}),
+    alone: str | None = None,
 ) -> Callable[[_TestMaker], _TestMaker]:
     """
     Declare a function from operand to test as a field operator.
@@ -116,6 +119,8 @@ def field_operator(
         negative: The operator matches where no value at the path passes the test.
         beside: Companions that may stand beside it, each with what reads its operand; what was read is given to
             the function after its own operand, MISSING where the companion is not there.
+        alone: For an operator that stands first, and has no others but its companions beside it: the code of the
+            refusal of those.
     """
 
     def declare(function: _TestMaker) -> _TestMaker:
@@ -127,6 +132,8 @@ def field_operator(
         FIELD_OPERATORS[name] = _documented(compile_, function)
         if negative:
             NEGATIVE.add(name)
+        if alone:
+            ALONE[name] = alone
         for companion, read in beside.items():
             COMPANIONS.setdefault(companion, ([], read))[0].append(name)
         return function
@@ -185,6 +192,8 @@ def is_operator(name: str) -> bool:
 
 def field_condition(condition: Document, locate: Locate) -> Condition:
     """The condition for an object of operators such as ``{"$gte": 1, "$lt": 5}``."""
+    for name in ALONE.keys() & condition.keys():
+        _refuse_company(condition, name)
     said = {}
     for name in COMPANIONS.keys() & condition.keys():
         needed, read = COMPANIONS[name]
@@ -203,6 +212,16 @@ def field_condition(condition: Document, locate: Locate) -> Condition:
                 raise QueryError(f"unknown operator: {name}; {_expected(name, FIELD_OPERATORS)}")
             conditions.append(FIELD_OPERATORS[name](operand, said, locate))
     return every(conditions)
+
+
+def _refuse_company(condition: Document, name: str) -> None:
+    if next(iter(condition)) != name:
+        with at(name):
+            raise QueryError(f"{name} stands first in its condition, not behind {next(iter(condition))}")
+    for other in condition:
+        if other != name and name not in COMPANIONS.get(other, ((),))[0]:
+            with at(other):
+                raise QueryError(f"{other} cannot stand beside {name}", code=ALONE[name])
 
 
 def _expected(name: str, table: dict[str, Any]) -> str:
@@ -632,8 +651,8 @@ def _bit_test(operand: Value, holds: Callable[[bool, bool], bool]) -> Test:
     return test
 
 
-field_operator("$geoWithin")(geometry.geo_within)
-field_operator("$geoIntersects")(geometry.geo_intersects)
+field_operator("$geoWithin", alone="BadValue")(geometry.geo_within)
+field_operator("$geoIntersects", alone="BadValue")(geometry.geo_intersects)
 
 
 def _any_operand(operand: Value) -> Value:
@@ -644,7 +663,7 @@ def _any_operand(operand: Value) -> Value:
 DISTANCES: Final = {"$maxDistance": _any_operand, "$minDistance": _any_operand}
 NEAR: Final[dict[str, Callable[..., geometry.Near]]] = {"$near": geometry.near, "$nearSphere": geometry.near_sphere}
 for _name, _near in NEAR.items():
-    field_operator(_name, arrays="whole", beside=DISTANCES)(_near)
+    field_operator(_name, arrays="whole", beside=DISTANCES, alone="Location34413")(_near)
 
 
 @field_operator("$bitsAllSet")
