@@ -175,8 +175,6 @@ class _Named:
         self.positional = path
 
     def _read_elem_match(self, path: Path, value: Document) -> None:
-        if len(value) > 1:
-            raise QueryError(f"$elemMatch stands alone, not in {preview(value)}")
         with at("$elemMatch"):
             if len(path) > 1:
                 raise QueryError("$elemMatch in a projection takes no dotted path", code="Location31275")
@@ -187,6 +185,7 @@ class _Named:
                     f"$elemMatch needs an object, not {preview(value['$elemMatch'])}", code="Location31274"
                 )
             self._added[path] = _first_match(path[0], elem_match(value["$elemMatch"]))
+            _refuse_special(value["$elemMatch"])
             self.elem_matches = True
 
     def _compute(self, path: Path, value: Value) -> None:
@@ -212,15 +211,17 @@ class _Named:
 
 
 def _refuse_special(source: Document) -> None:
-    """Refuse, beside a positional part, a filter with operators for which MongoDB records no position."""
-    for name, condition in source.items():
+    """Refuse, in a filter or condition that shall tell a position, the operators for which MongoDB records none."""
+    if not NEAR.keys().isdisjoint(source):
+        raise QueryError("$near is not allowed with '.$' or $elemMatch", code="Location5626500")
+    for name, operand in source.items():
         if name in ("$expr", "$jsonSchema"):
-            raise QueryError(f"{name} is not allowed in the filter beside '.$'", code="QueryFeatureNotAllowed")
+            raise QueryError(f"{name} is not allowed with '.$' or $elemMatch", code="QueryFeatureNotAllowed")
         if name in ("$and", "$or", "$nor"):
-            for arm in condition:
+            for arm in operand:
                 _refuse_special(arm)
-        elif is_condition(condition) and not NEAR.keys().isdisjoint(condition):
-            raise QueryError("$near is not allowed in the filter beside '.$'", code="Location5626500")
+        elif type(operand) is dict and (name in ("$not", "$elemMatch") or is_condition(operand)):
+            _refuse_special(operand)
 
 
 def _plant(tree: _Tree, path: Path) -> None:
