@@ -94,7 +94,7 @@ COMPANIONS: dict[str, tuple[list[str], Callable[[Value], Any]]] = {}
 # Operators that stand first, and beside which nothing stands but companions → the code for what does.
 ALONE: dict[str, str] = {}
 # Operators that match where their test fails: an element that passes it is not what was found.
-NEGATIVE: set[str] = {"$not", "$exists"}
+NEGATIVE: set[str] = {"$not"}
 TOP_LEVEL_OPERATORS: dict[str, Callable[[Value], Condition]] = {}
 
 
@@ -395,7 +395,7 @@ def _one_of(operand: Value, name: str) -> Test:
 @field_connective("$exists")
 def exists(operand: Value, locate: Locate) -> Condition:
     """Match where the field is there (null counts), or, with a false operand, where it is not."""
-    present = locate(Leaf("$exists", True, lambda value: value is not MISSING, "whole"))
+    present = locate(Leaf("$exists", True, lambda value: value is not MISSING, "each"))
     return present if truthy(operand) else negated(present)
 
 
