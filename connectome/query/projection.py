@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from connectome.errors import QueryError, at, pointer_to
@@ -100,7 +100,7 @@ class _Named:
         self.slices: dict[Path, Callable[[list[Value]], list[Value]]] = {}
         self.elem_matches = False
         self.computed: dict[Path, Callable[[Document], Value]] = {}
-        # What is computed, elements that match included, in the order in which it is put in.
+        # What is computed, elements that match included.
         self._added: dict[Path, Callable[[Document], Value]] = {}
         self.positional: Path | None = None
         self._filter = filter
@@ -206,7 +206,8 @@ class _Named:
         steps: list[_Step] = [_sliced(path, cut) for path, cut in self.slices.items()]
         if self.positional and self._filter:
             steps.append(_positioned(self.positional, self._filter))
-        steps += [_computed(path, value_for) for path, value_for in self._added.items()]
+        # New fields come in the order in which they, or others beside them in a new document, are named first.
+        steps += [_computed(path, self._added[path]) for path in _leaves(self.taken) if path in self._added]
         return steps
 
 
@@ -237,6 +238,14 @@ def _plant(tree: _Tree, path: Path) -> None:
     if last in tree:
         raise _collision(path)
     tree[last] = None
+
+
+def _leaves(tree: _Tree, above: Path = ()) -> Iterator[Path]:
+    for name, below in tree.items():
+        if below is None:
+            yield (*above, name)
+        else:
+            yield from _leaves(below, (*above, name))
 
 
 def _refuse_whole(tree: _Tree, path: Path) -> None:
