@@ -28,7 +28,7 @@ from connectome.query.deadline import check
 from connectome.query.generated import document_scan
 from connectome.query.paths import Arrays, Predicate, Test, yielded
 from connectome.query.tree import Condition, Leaf
-from connectome.query.values import MISSING, Document, Value
+from connectome.query.values import MISSING, Document, Value, truthy
 
 # How many documents are matched between two looks at the clock.
 _CHUNK: Final = 1024
@@ -188,7 +188,10 @@ def _positive_tests(condition: Value) -> list[tuple[Test, Arrays]]:
         return Condition(leaf.test)
 
     if is_condition(condition):
-        field_condition({name: operand for name, operand in condition.items() if name not in NEGATIVE}, collect)
+        positive = {name: operand for name, operand in condition.items() if name not in NEGATIVE}
+        if not truthy(positive.get("$exists", True)):
+            del positive["$exists"]
+        field_condition(positive, collect)
     else:
         located(condition, collect)
     return found

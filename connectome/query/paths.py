@@ -22,10 +22,11 @@ Predicate = Callable[[Document], bool]
 Arrays = Literal["each", "whole", "elements"]
 Path = tuple[str, ...]
 
+# Fields in spite of their names, in a path too: those of a DBRef.
+DBREF_FIELDS: Final = frozenset({"$ref", "$id", "$db"})
+
 MAX_PATH_PARTS: Final = 100
 MAX_PATH_INDEXES: Final = 20
-# The fields of a DBRef: the names with a dollar that a path may have.
-REFERENCE_FIELDS: Final = frozenset({"$ref", "$id", "$db"})
 
 
 def parse_path(path: str) -> Path:
@@ -61,7 +62,7 @@ def parse_field_path(path: str) -> Path:
     for part in parts:
         if not part:
             raise QueryError(f"a path has no empty parts: {path!r}", code="Location15998")
-        if part.startswith("$") and part not in REFERENCE_FIELDS:
+        if part.startswith("$") and part not in DBREF_FIELDS:
             raise QueryError(f"a part of a path does not start with '$': {path!r}", code="Location16410")
     return parts
 
@@ -264,12 +265,19 @@ def values_along(paths: Sequence[Path], document: Value) -> list[tuple[Value, ..
 
     Raises:
         ParallelArrays: Two paths lead into different arrays.
+        QueryError: ``Location16746`` -- a number in a path is a position of an array and a field of its documents.
     """
-    found: list[Value] = [None] * len(paths)
+    return _ways([(document, path, False) for path in paths])
+
+
+def _ways(starts: Sequence[tuple[Value, Path, bool]]) -> list[tuple[Value, ...]]:
+    """The ways from values on, each by a path; and whether an index led to an array, which is then not opened."""
+    found: list[Value] = [None] * len(starts)
     met: list[Value] | None = None
     into_array: dict[int, Path] = {}
-    for position, path in enumerate(paths):
-        value, rest = _until_array(path, document)
+    whole = False
+    for position, (start, path, by_index) in enumerate(starts):
+        value, rest = _until_array(path, start)
         if type(value) is not list:
             found[position] = value
         elif met is not None and met is not value:
@@ -277,20 +285,43 @@ def values_along(paths: Sequence[Path], document: Value) -> list[tuple[Value, ..
         else:
             met = value
             into_array[position] = rest
+            whole = whole or by_index
     if met is None:
         return [tuple(found)]
 
+    indexed = {position: _element_at(rest[0], met) for position, rest in into_array.items() if rest}
+    # What is the same for each element is asked of the first.
+    one_way = all(indexed.get(position) is not None for position in into_array)
     ways = []
-    for element in met or [EMPTY_ARRAY]:
-        inner = [rest for rest in into_array.values() if rest]
+    for element in met[:1] if one_way else met or [EMPTY_ARRAY]:
         # An array inside the array is not opened: what a path would find in it counts as missing.
-        below = values_along(inner, element if type(element) is dict else None) if inner else [()]
-        for way in below:
+        document = element if type(element) is dict else None
+        inner = [
+            (document, rest, False)
+            if (chosen := indexed[position]) is None
+            else (chosen[0], rest[1:], type(chosen[0]) is list)
+            for position, rest in into_array.items()
+            if rest
+        ]
+        for way in _ways(inner) if inner else [()]:
             remaining = iter(way)
             for position, rest in into_array.items():
-                found[position] = next(remaining) if rest else element
+                found[position] = next(remaining) if rest else met if whole and met else element
             ways.append(tuple(found))
     return ways
+
+
+def _element_at(part: str, array: list[Value]) -> tuple[Value] | None:
+    """The element at the index that a part of a path is; None where it is none."""
+    if not (is_index(part) and int(part) < len(array)):
+        return None
+    if any(type(element) is dict and part in element for element in array):
+        raise QueryError(
+            f"ambiguous in a sort: {part!r} is a position of an array, and a field of a document in it",
+            code="Location16746",
+            pointer=None,
+        )
+    return (array[int(part)],)
 
 
 def _until_array(path: Path, value: Value) -> tuple[Value, Path]:
@@ -299,9 +330,7 @@ def _until_array(path: Path, value: Value) -> tuple[Value, Path]:
         if type(value) is dict:
             value = value.get(part)
         elif type(value) is list:
-            if not (is_index(part) and int(part) < len(value)):
-                return value, path[position:]
-            value = value[int(part)]
+            return value, path[position:]
         else:
             return None, ()
     return value, ()

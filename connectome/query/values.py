@@ -251,7 +251,7 @@ def integral(value: Value) -> int | None:
 
 def whole_number(operand: Value, *, of: str) -> int:
     """
-    An operand that must be a whole number and not negative.
+    An operand that must be a whole number of 32 bits, and not negative.
 
     Raises:
         QueryError: ``BadValue`` -- it is not; ``of`` names the operator.
@@ -259,4 +259,6 @@ def whole_number(operand: Value, *, of: str) -> int:
     number = integral(operand)
     if number is None or number < 0:
         raise QueryError(f"{of} needs a whole number that is not negative, not {preview(operand)}")
+    if number not in INT32:
+        raise QueryError(f"{of} needs a whole number below {INT32.stop}, not {preview(operand)}")
     return number

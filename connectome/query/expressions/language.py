@@ -23,7 +23,7 @@ from connectome.errors import QueryError, at
 from connectome.extjson import preview
 from connectome.query import clock
 from connectome.query.deadline import check
-from connectome.query.paths import REFERENCE_FIELDS, Path, parse_field_path
+from connectome.query.paths import DBREF_FIELDS, Path, parse_field_path
 from connectome.query.values import INT32, MISSING, Document, Value, integral, is_number, type_alias
 
 # The values of the variables in scope, by name without ``$$``.
@@ -188,7 +188,7 @@ def _object(source: Document, scope: Scope) -> Expression:
         with at(name):
             if not name:
                 raise QueryError("the name of a field in an expression is not empty", code="Location15998")
-            if name.startswith("$") and name not in REFERENCE_FIELDS:
+            if name.startswith("$") and name not in DBREF_FIELDS:
                 raise QueryError(f"{name} stands among the fields of a document", code="Location16410")
             if "." in name:
                 raise QueryError(f"the name of a field in an expression has no dot: {name!r}", code="Location16412")
