@@ -326,8 +326,8 @@ def update_with_upsert(collection: Writer, body: dict[str, Any], request: Reques
     with at("data"):
         update = Update(body["data"], array_filters)
     guard = _guard(request)
-    modify = Modify(filter, update, upsert=body.get("upsert", False), multi=body.get("multi", True))
     try:
+        modify = Modify(filter, update, upsert=body.get("upsert", False), multi=body.get("multi", True))
         modified = collection.update(modify, guard)
     except (QueryError, UpdateError) as error:
         with at("data" if isinstance(error, UpdateError) else "search query"):

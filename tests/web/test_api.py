@@ -397,6 +397,15 @@ class TestUpdateWithUpsert:
         assert (refused["status"], refused["code"], refused["detail"]) == (409, "DuplicateKey", "_id 1 is taken")
         assert collection.documents == [{"_id": 1, "a": 1}]
 
+    def test_an_upsert_has_no_expression_in_its_query(self, collection, problem):
+        """Not even one that matches: what it should create could not be told."""
+        body = {"search query": {"$and": [{"$expr": {"$eq": ["$_id", 1]}}]}, "data": {"a": 1}, "upsert": True}
+
+        refused = problem(collection.call("updatewithupsert", body))
+
+        assert (refused["status"], refused["code"]) == (400, "QueryFeatureNotAllowed")
+        assert refused["pointer"] == "/search query"
+
     def test_an_array_filter_that_nothing_uses_is_refused(self, collection, problem):
         """``arrayFilters`` is not ignored: one that no path names is 400, as in MongoDB."""
         refused = problem(collection.call("updatewithupsert", update({}, {"z": 1}, arrayFilters=[{"x": 1}])))
