@@ -494,6 +494,24 @@ class TestGuards:
         assert members["detail"] == "3 documents would change, and the request allows 2: nothing was changed"
         assert collection.documents == [ABC, BDD, XYZ]
 
+    @pytest.mark.parametrize(
+        ("operation", "body", "parameter", "hint"),
+        [
+            ("updatewithupsert", update({}, {"z": 1}), "dryRun", "did you mean 'dry_run'?"),
+            ("batchdelete", {}, "dryrun", "did you mean 'dry_run'?"),
+            ("batchdelete", {}, "max-affected", "did you mean 'max_affected'?"),
+            ("write", {}, "dry_run", "it is for updatewithupsert and batchdelete"),
+            ("batchwrite", [{}], "max_affected", "it is for updatewithupsert and batchdelete"),
+        ],
+    )
+    def test_a_guard_that_would_not_guard_is_400(self, collection, problem, operation, body, parameter, hint):
+        """A misspelt one, or one where there is nothing to guard: nothing is changed without it."""
+        refused = problem(collection.call(operation, body, params={parameter: "true"}))
+
+        assert (refused["status"], refused["code"]) == (400, "BadValue")
+        assert refused["detail"] == f"'{parameter}' is no parameter of this operation; {hint}"
+        assert collection.documents == [ABC, BDD, XYZ]
+
     def test_what_does_not_change_does_not_count(self, collection):
         """An update that matches three and changes one is allowed to change one."""
         body = update({}, {"$max": {"amount": 39}})
