@@ -413,7 +413,7 @@ def inc(operand: Value) -> Change:
 
 @update_operator("$mul")
 def mul(operand: Value) -> Change:
-    """Multiply a number; a missing field is multiplied as the int 0."""
+    """Multiply a number; a missing field becomes 0 of the operand's type."""
     return _arithmetic(operand, "$mul", operator.mul, missing=_times_zero(operand))
 
 
