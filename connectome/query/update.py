@@ -116,6 +116,9 @@ def _pipeline(source: list[Value], array_filters: ArrayFilters) -> _Transformati
         changed = document
         for stage in stages:
             changed = stage(changed)
+        # A root without the _id, or with it elsewhere, is another one, and counts, whatever is kept of it.
+        if identical(document, changed):
+            return document
         if "_id" in document:
             # A pipeline that makes a new root need not carry the _id over.
             becomes = changed.get("_id", document["_id"])
@@ -123,7 +126,7 @@ def _pipeline(source: list[Value], array_filters: ArrayFilters) -> _Transformati
                 raise _immutable(document["_id"], becomes)
             if next(iter(changed), None) != "_id":
                 changed = {"_id": becomes, **changed}
-        return document if identical(document, changed) else changed
+        return changed
 
     return transformed
 
