@@ -362,6 +362,9 @@ def rename(path: str, operand: Value, place: tuple[str, ...]) -> list[tuple[str,
             return value
         _refuse_arrays(source, occasion.document, "source")
         _refuse_arrays(target, occasion.document, "target")
+        if target[0] == "_id" and value is not MISSING:
+            # Not even by an equal value: MongoDB does not look at it.
+            raise UpdateError(f"_id cannot be replaced, and $rename would put {path!r} there", code="ImmutableField")
         return taken
 
     return [(path, Leaf(place, lambda _, __: MISSING)), (operand, Leaf(place, take, needs_way=False))]
