@@ -665,7 +665,7 @@ def pull(operand: Value) -> Change:
 def _pull_test(operand: Value) -> Test:
     if type(operand) is Regex:
         return element_test(operand)
-    if type(operand) is dict and is_operator(next(iter(operand), "")):
+    if type(operand) is dict and _is_condition_of_pull(next(iter(operand), "")):
         if not NEAR.keys().isdisjoint(operand):
             raise _no_near("a condition of $pull")
         return element_test(operand)
@@ -673,6 +673,11 @@ def _pull_test(operand: Value) -> Test:
         in_document = _plain_filter(operand, "a condition of $pull").matches
         return lambda element: type(element) is dict and in_document(element)
     return lambda element: equal(element, operand)
+
+
+def _is_condition_of_pull(first: str) -> bool:
+    """Whether an operand is about elements as they are, by its first key; ``$not`` there does not say so to MongoDB."""
+    return first == "$options" or (is_operator(first) and first != "$not")
 
 
 @update_operator("$pullAll")
