@@ -24,8 +24,6 @@ Path = tuple[str, ...]
 
 MAX_PATH_PARTS: Final = 100
 MAX_PATH_INDEXES: Final = 20
-# No array has more elements than that.
-_MAX_INDEX_DIGITS: Final = 10
 
 
 def parse_path(path: str) -> Path:
@@ -66,8 +64,8 @@ def parse_field_path(path: str) -> Path:
 
 def is_index(part: str) -> bool:
     """Whether a part of a path can name a position in an array: digits without a leading zero."""
-    digits = part.isdecimal() and part.isascii() and len(part) <= _MAX_INDEX_DIGITS
-    return digits and (part == "0" or part[0] != "0")
+    # No array has a position of more digits, and of some thousands Python makes no number.
+    return len(part) <= 10 and part.isdecimal() and part.isascii() and (part == "0" or part[0] != "0")
 
 
 def at_path(path: str, test: Test, arrays: Arrays) -> Predicate:
