@@ -69,7 +69,8 @@ def parse_field_path(path: str) -> Path:
 
 def is_index(part: str) -> bool:
     """Whether a part of a path can name a position in an array: digits without a leading zero."""
-    return part.isdecimal() and part.isascii() and (part == "0" or part[0] != "0")
+    # No array has a position of more digits, and of some thousands Python makes no number.
+    return len(part) <= 10 and part.isdecimal() and part.isascii() and (part == "0" or part[0] != "0")
 
 
 def at_path(path: str, test: Test, arrays: Arrays) -> Predicate:

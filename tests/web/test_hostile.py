@@ -377,7 +377,7 @@ class TestSizes:
                     assert ask(0).json["code"] == "ResultTooLarge"
 
     def test_a_document_may_not_grow_beyond_its_size(self, tmp_path):
-        """Not by one update, nor by many; nothing of it is kept."""
+        """Not by one update, nor by many, nor in a dry run; nothing of it is kept."""
         with closing(Service(open_store(tmp_path, max_document_bytes=1000))) as service:
             service.create(id="movies", credentials=KEYS)
             client = Client(create_app(Settings(data=tmp_path, admin_token="token"), service))
@@ -386,9 +386,10 @@ class TestSizes:
             push = {"search query": {}, "data": {"$push": {"a": "x" * 400}}}
 
             answers = [client.post(write.format("updatewithupsert"), json=push) for _ in range(3)]
+            answers.append(client.post(write.format("updatewithupsert") + "?dry_run=true", json=push))
             answers.append(client.post(write.format("batchwrite"), json=[{"_id": 2}, {"_id": 3, "a": "x" * 1000}]))
 
-            assert [each.status_code for each in answers] == [200, 400, 400, 400]
+            assert [each.status_code for each in answers] == [200, 400, 400, 400, 400]
             assert {each.json["code"] for each in answers[1:]} == {"BSONObjectTooLarge"}
             assert len(service.reader(KEYS["read"], "movies").version.split("-")) == 2
             assert [len(each["a"]) for each in client.get("/collection/read/cr_reader/movies").json] == [2]
