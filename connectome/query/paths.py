@@ -275,39 +275,45 @@ def _ways(starts: Sequence[tuple[Value, Path, bool]]) -> list[tuple[Value, ...]]
     """The ways from values on, each by a path; and whether an index led to an array, which is then not opened."""
     found: list[Value] = [None] * len(starts)
     met: list[Value] | None = None
-    into_array: dict[int, Path] = {}
+    ended: list[int] = []
+    going_on: list[tuple[int, Path]] = []
     whole = False
     for position, (start, path, by_index) in enumerate(starts):
         value, rest = _until_array(path, start)
         if type(value) is not list:
             found[position] = value
-        elif met is not None and met is not value:
+            continue
+        if met is not None and met is not value:
             raise ParallelArrays
+        met = value
+        whole = whole or by_index
+        if rest:
+            going_on.append((position, rest))
         else:
-            met = value
-            into_array[position] = rest
-            whole = whole or by_index
+            ended.append(position)
     if met is None:
         return [tuple(found)]
 
-    indexed = {position: _element_at(rest[0], met) for position, rest in into_array.items() if rest}
+    ends = [met] if whole and met else met or [EMPTY_ARRAY]
+    if not going_on:
+        return [tuple(end if position in ended else value for position, value in enumerate(found)) for end in ends]
+
+    chosen = [_element_at(rest[0], met) for _, rest in going_on]
     # What is the same for each element is asked of the first.
-    one_way = all(indexed.get(position) is not None for position in into_array)
+    one_way = not ended and None not in chosen
     ways = []
     for element in met[:1] if one_way else met or [EMPTY_ARRAY]:
+        for position in ended:
+            found[position] = met if whole and met else element
         # An array inside the array is not opened: what a path would find in it counts as missing.
         document = element if type(element) is dict else None
         inner = [
-            (document, rest, False)
-            if (chosen := indexed[position]) is None
-            else (chosen[0], rest[1:], type(chosen[0]) is list)
-            for position, rest in into_array.items()
-            if rest
+            (document, rest, False) if at_index is None else (at_index[0], rest[1:], type(at_index[0]) is list)
+            for (_, rest), at_index in zip(going_on, chosen, strict=True)
         ]
-        for way in _ways(inner) if inner else [()]:
-            remaining = iter(way)
-            for position, rest in into_array.items():
-                found[position] = next(remaining) if rest else met if whole and met else element
+        for way in _ways(inner):
+            for (position, _), value in zip(going_on, way, strict=True):
+                found[position] = value
             ways.append(tuple(found))
     return ways
 
