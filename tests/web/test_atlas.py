@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from strategies import documents
 
 from connectome import extjson
@@ -314,6 +316,48 @@ class TestAccess:
             "no authentication methods were specified",
         )
 
+    @pytest.mark.parametrize("header", ["apiKey", "api-key"])
+    def test_an_empty_key(self, todo, header):
+        """A key that is there, and empty, is answered as the service did."""
+        code, text = todo.refused(todo.post("find", headers={header: ""}), 400)
+
+        assert code == "MissingParameter"
+        assert text.startswith("must specify some form of authentication")
+
+    @pytest.mark.parametrize("headers", [{"email": "a@b.c", "password": "x"}, {"jwtTokenString": "a.b.c"}])
+    def test_a_user_of_the_service(self, todo, headers):
+        """Who signed in otherwise is told what to send here; beside a key it does not matter."""
+        code, text = todo.refused(todo.post("find", headers=headers), 400)
+
+        assert code == "InvalidParameter"
+        assert text.startswith("there are no users here: send a key")
+        assert todo.post("find", headers={**headers, "apiKey": todo.key}).status_code == 200
+
+    def test_who_has_no_key_has_no_body_read(self, application):
+        """A key that opens nothing at all is refused before the body is read; one of another collection is not."""
+        app = application()
+        app.extensions["connectome"].create(id="other", credentials={"read": "cr_2", "write": "cw_2"})
+
+        def answered(key):
+            sent = io.BytesIO(b"{" * 99)
+            response = app.test_client().post(
+                ROUTE + "find", input_stream=sent, content_length=99, headers={"apiKey": key}
+            )
+            return response.status_code, sent.tell()
+
+        assert [answered(key) for key in ("cr_3", "cr_3+cw_3", "+")] == [(401, 0)] * 3
+        assert [answered(key) for key in ("cr_1", "cw_1", "cr_2", "cr_3+cw_2")] == [(400, 99)] * 4
+
+    def test_a_key_that_has_ended_has_no_body_read(self, application):
+        """A credential that was rotated, or is not valid any more, is one that opens nothing."""
+        app = application()
+        service = app.extensions["connectome"]
+        fresh = service.rotate("tasks", "read")
+
+        assert [service.knows(each) for each in ("cr_1", "cw_1", fresh, "")] == [False, True, True, False]
+        service.drop("tasks")
+        assert not service.knows(fresh)
+
 
 class TestErrors:
     def test_a_wrong_query(self, todo):
@@ -341,6 +385,25 @@ class TestErrors:
 
         assert code == "InvalidParameter"
         assert missing in text
+
+    @pytest.mark.parametrize("action", ACTIONS)
+    def test_null_is_as_if_it_were_left_out(self, todo, action):
+        """Clients that write null for what they were not given are understood; what is needed is not null."""
+        declared = ACTIONS[action]
+        needed = declared.body.source["required"]
+        optional = dict.fromkeys(name for name in declared.body.source["properties"] if name not in needed)
+        body = {**declared.example, **optional, "collection": todo.collection.id}
+        body |= {name: declared.example[name] for name in needed if name != "collection"}
+
+        assert todo.post(action, body).status_code == declared.success.status
+        for name in needed:
+            assert todo.refused(todo.post(action, {**body, name: None}), 400)[0] == "InvalidParameter"
+
+    def test_a_body_that_is_packed(self, program):
+        """What is no matter of MongoDB's is not called so."""
+        headers = {"apiKey": program.key, "Content-Encoding": "gzip"}
+
+        assert program.refused(program.post("find", headers=headers), 415)[0] == "InvalidParameter"
 
     @pytest.mark.parametrize("body", ["{", "[]", '{"a": 1, "a": 2}', '{"n": NaN}'])
     def test_no_json_that_is_accepted(self, program, body):
@@ -382,16 +445,21 @@ class TestErrors:
 
 
 @pytest.fixture
-def posted(directory):
-    """What a server with some settings answers to actions on a collection of ten documents, in this process."""
-    services = []
-
-    def post(settings, *calls):
-        services.append(Service(open_store(directory)))
-        services[0].create(
+def application(directory):
+    """A server with some settings over a collection of ten documents, in this process."""
+    with closing(Service(open_store(directory))) as service:
+        service.create(
             id="tasks", credentials={"read": "cr_1", "write": "cw_1"}, documents=[{"n": n} for n in range(10)]
         )
-        client = create_app(Settings(data=directory, **settings), services[0]).test_client()
+        yield lambda **settings: create_app(Settings(data=directory, **settings), service)
+
+
+@pytest.fixture
+def posted(application):
+    """What a server with some settings answers to actions."""
+
+    def post(settings, *calls):
+        client = application(**settings).test_client()
         return [
             client.post(
                 ROUTE + action,
@@ -401,9 +469,7 @@ def posted(directory):
             for action, body in calls
         ]
 
-    yield post
-    for service in services:
-        service.close()
+    return post
 
 
 class TestLimits:
@@ -491,6 +557,7 @@ class TestPlainJson:
         """Types that JSON lacks are shown as the service's manual says, wherever they stand."""
         assert plain({"a": [value]}) == {"a": [shown]}
 
+    @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
     @given(documents)
     def test_is_the_same_from_text(self, document):
         """From the text of a document comes what comes from the document."""
