@@ -15,7 +15,7 @@ from connectome.service import Service, opened
 from connectome.web import admin, atlas, console, docs, logs, problems, status
 from connectome.web.activity import Activity
 from connectome.web.api import OPERATIONS, Api
-from connectome.web.atlas import Atlas
+from connectome.web.atlas import ACTIONS, Atlas
 from connectome.web.compression import Compressed
 from connectome.web.cors import CrossOrigin
 from connectome.web.exchange import NEVER_KEPT, Answer
@@ -93,8 +93,20 @@ def assembled(settings: Settings, service: Service) -> Flask:
             provide_automatic_options=False,
         )
     data_api = Atlas(service, activity, settings, api.rate)
+    for name in ACTIONS:
+        app.add_url_rule(
+            atlas.route(name),
+            atlas.ENDPOINT + name,
+            partial(_action, data_api, action=name),
+            methods=atlas.METHODS,
+            provide_automatic_options=False,
+        )
     app.add_url_rule(
-        atlas.ROUTE, "atlas", partial(_action, data_api), methods=atlas.ROUTED_METHODS, provide_automatic_options=False
+        atlas.ROUTE,
+        atlas.ENDPOINT,
+        partial(_action, data_api),
+        methods=atlas.ROUTED_METHODS,
+        provide_automatic_options=False,
     )
     if settings.logs_requests:
         app.after_request(_routed)

@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 ROUTE: Final = "/app/<app>/endpoint/data/<version>/action/<action>"
+# The endpoints of the actions are their names behind this; that of what is none is nothing behind it.
+ENDPOINT: Final = "atlas."
 # Alike, here.
 VERSIONS: Final = ("v1", "beta")
 METHODS: Final = ("POST", "OPTIONS")
@@ -142,6 +144,11 @@ class Action:
 
 
 ACTIONS: Final[dict[str, Action]] = {}
+
+
+def route(name: str) -> str:
+    """The route of an action."""
+    return ROUTE.replace("<action>", name)
 
 
 def action(
