@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import werkzeug
 from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from werkzeug.datastructures import Authorization
-from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.exceptions import MethodNotAllowed, NotFound, SecurityError
 
 from connectome import extjson
 from connectome.config import Settings
@@ -69,6 +69,8 @@ from connectome.web.sizes import Sizes
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+# Whatever is asked below it comes from a program for the service, and is answered in its words.
+PREFIX: Final = "/app/"
 ROUTE: Final = "/app/<app>/endpoint/data/<version>/action/<action>"
 # The endpoints of the actions are their names behind this; that of what is none is nothing behind it.
 ENDPOINT: Final = "atlas."
@@ -191,9 +193,15 @@ class Atlas:
         self._bounds = settings.max_body_bytes, settings.max_result_documents, settings.max_result_bytes
         self._sizes = Sizes(settings.max_query_terms, settings.max_in_values)
         self._rate = rate
+        self._public_url = settings.public_url
 
     def __call__(self, environ: WSGIEnvironment, version: str, name: str) -> Answer:
-        """The answer to a request for an action; whatever goes wrong is one too, in the words of the service."""
+        """
+        The answer to a request for an action; whatever goes wrong is one too, in the words of the service.
+
+        Args:
+            version, name: As they stand in the path; both empty where it is none of an action.
+        """
         started = time.perf_counter()
         request = Request(environ, *self._bounds)
         body: dict[str, Any] = {}
@@ -216,7 +224,7 @@ class Atlas:
                 with deadline(self._max_time_seconds):
                     answer = _answer(request, declared.function(side, body), declared.success.status)
         except Exception as error:
-            answer = _failure(error, request, ACTIONS.get(name))
+            answer = self.failure(error, environ, ACTIONS.get(name))
         if standing:
             answer = answer.saying(*standing)
         collection = body.get("collection", "")
@@ -229,6 +237,38 @@ class Atlas:
         )
         return answer
 
+    def failure(self, error: Exception, environ: WSGIEnvironment, declared: Action | None = None) -> Answer:
+        """The problem that an error is to everybody else, in the words and the shape of the service."""
+        problem = problems.of(error, environ["REQUEST_METHOD"].upper())
+        status, text = problem.status, json.loads(b"".join(problem.pieces))["detail"]
+        place = f" (at {error.pointer})" if isinstance(error, ConnectomeError) and error.pointer else ""
+        code = _FAILED if status >= 500 else _CODES.get(status, "InvalidParameter")
+        if isinstance(error, Unauthorized):
+            text = "invalid session: error finding user for endpoint"
+        elif isinstance(error, Forbidden):
+            text += "; a key that does both is the two credentials, joined by '+'"
+        elif isinstance(error, NotFound):
+            text = error.description or text
+        elif isinstance(error, (InvalidRequest, InvalidJSON)):
+            code = _NOT_GIVEN if error.code == _NOT_GIVEN else code
+            text += place
+        elif isinstance(error, ConnectomeError) and declared and (status == 400 or status in _AS_400):
+            duplicate = "E11000 duplicate key error: " if isinstance(error, DuplicateKey) else ""
+            text = f"Failed to {declared.fails}: FunctionError: ({error.code}) {duplicate}{text}{place}"
+            status, code = 400, _REFUSED
+        body = extjson.encode({"error": text, "error_code": code, "link": self._link(environ)})
+        return Answer(body, bodies.JSON, status, problem.headers)
+
+    def _link(self, environ: WSGIEnvironment) -> str:
+        """Where the console is: as the settings say, or as this server was called, where that tells."""
+        if self._public_url:
+            return f"{self._public_url}/"
+        with suppress(SecurityError):
+            called = werkzeug.Request(environ)
+            if called.host:
+                return called.host_url
+        return "/"
+
     def _side(self, keys: Sequence[str], collection: str, role: Role) -> tuple[str, Reader | Writer]:
         """The credential, of one or two, that opens the side, and the side; else the last refusal."""
         opened = self._service.reader if role == "read" else self._service.writer
@@ -240,6 +280,8 @@ class Atlas:
 
 
 def _declared(version: str, name: str, method: str) -> Action:
+    if not version:
+        raise NotFound(f"there is nothing at this path: expected POST {ROUTE}")
     if version not in VERSIONS:
         raise NotFound(f"there is no such version; expected {' or '.join(VERSIONS)}")
     declared = ACTIONS.get(name)
@@ -384,30 +426,6 @@ def codes(status: int) -> list[str]:
     if status == 400:
         return ["InvalidParameter", _NOT_GIVEN, _REFUSED]
     return [_FAILED if status >= 500 else _CODES[status]]
-
-
-def _failure(error: Exception, request: Request, declared: Action | None) -> Answer:
-    """The problem that an error is to everybody else, in the words and the shape of the service."""
-    problem = problems.of(error, request.method)
-    status, text = problem.status, json.loads(b"".join(problem.pieces))["detail"]
-    place = f" (at {error.pointer})" if isinstance(error, ConnectomeError) and error.pointer else ""
-    code = _FAILED if status >= 500 else _CODES.get(status, "InvalidParameter")
-    if isinstance(error, Unauthorized):
-        text = "invalid session: error finding user for endpoint"
-    elif isinstance(error, Forbidden):
-        text += "; a key that does both is the two credentials, joined by '+'"
-    elif isinstance(error, NotFound):
-        text = error.description or text
-    elif isinstance(error, (InvalidRequest, InvalidJSON)):
-        code = _NOT_GIVEN if error.code == _NOT_GIVEN else code
-        text += place
-    elif isinstance(error, ConnectomeError) and declared and (status == 400 or status in _AS_400):
-        duplicate = "E11000 duplicate key error: " if isinstance(error, DuplicateKey) else ""
-        text = f"Failed to {declared.fails}: FunctionError: ({error.code}) {duplicate}{text}{place}"
-        status, code = 400, _REFUSED
-    link = werkzeug.Request(request.environ).host_url
-    body = extjson.encode({"error": text, "error_code": code, "link": link})
-    return Answer(body, bodies.JSON, status, problem.headers)
 
 
 def _filter(body: dict[str, Any]) -> Filter:

@@ -94,7 +94,7 @@ _PLACED: Final = {
 _ATLAS_ERROR: Final = members(
     error={"type": "string", "description": "What was expected, and what came: for people."},
     error_code={"type": "string", "description": "For programs: as that service had it."},
-    link={"type": "string", "format": "uri", "description": "Where the console is."},
+    link={"type": "string", "format": "uri-reference", "description": "Where the console is."},
 )
 _MEANINGS: Final = {
     "WWW-Authenticate": "How to authenticate.",

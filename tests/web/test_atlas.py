@@ -417,6 +417,16 @@ class TestErrors:
             "there is no such action; did you mean findOne?",
         )
 
+    @pytest.mark.parametrize("path", ["/app/myapp/endpoint/data/v1//action/find", "/app/myapp/endpoint/mine"])
+    def test_another_path(self, program, path):
+        """Custom endpoints, and a base URL with a slash too many, are answered in the words of the service too."""
+        response = program.collection.server.request("POST", path)
+
+        assert program.refused(response, 404) == (
+            "EndpointNotFound",
+            "there is nothing at this path: expected POST /app/<app>/endpoint/data/<version>/action/<action>",
+        )
+
     @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
     def test_another_method(self, program, method):
         """Actions are posted."""
@@ -508,6 +518,35 @@ class TestLimits:
         assert refused.status_code == 429
         assert refused.json["error_code"] == "TooManyRequests"
         assert int(refused.headers["Retry-After"]) > 0
+
+    def test_of_wrong_keys(self, application):
+        """An address from which too many came is barred in the words of the service."""
+        client = application(failure_limit="1/min").test_client()
+
+        refused, barred = (client.post(ROUTE + "find", headers={"apiKey": "cr_2"}) for _ in range(2))
+
+        assert (refused.status_code, barred.status_code) == (401, 429)
+        assert [*barred.json] == ["error", "error_code", "link"]
+        assert barred.json["error_code"] == "TooManyRequests"
+        assert int(barred.headers["Retry-After"]) > 0
+
+
+class TestLink:
+    @pytest.mark.parametrize(
+        ("settings", "host", "link"),
+        [
+            ({}, "data.example.com:81", "http://data.example.com:81/"),
+            ({"public_url": "https://data.example.com/here"}, "localhost", "https://data.example.com/here/"),
+            ({}, "a b", "/"),
+        ],
+    )
+    def test_it_leads_to_the_console(self, application, settings, host, link):
+        """As the settings say; else as the server was called, where that is a name."""
+        client = application(**settings).test_client()
+
+        answer = client.post(ROUTE + "find", environ_overrides={"HTTP_HOST": host, "SERVER_NAME": ""})
+
+        assert answer.json["link"] == link
 
 
 class TestActivity:
