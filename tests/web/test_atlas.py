@@ -7,10 +7,12 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
@@ -120,6 +122,38 @@ class TestFind:
         assert todo.call("aggregate", pipeline=pipeline) == {
             "documents": [{"_id": "open", "n": 2}, {"_id": "complete", "n": 1}]
         }
+
+
+class TestRequest:
+    @pytest.mark.parametrize(
+        "headers", [{}, {"Content-Type": "application/x-www-form-urlencoded"}, {"Content-Type": EJSON}]
+    )
+    def test_the_type_of_a_body_is_not_looked_at(self, program, headers):
+        """Extended JSON is understood whatever it is called: curl calls it a form where nobody says otherwise."""
+        body = {"dataSource": "a", "database": "b", "collection": program.collection.id}
+        body["document"] = {"_id": {"$oid": "629971c0d71aad65bd59c595"}}
+
+        response = program.collection.server.request(
+            "POST", ROUTE + "insertOne", body, headers={"api-key": program.key, **headers}
+        )
+
+        assert (response.status_code, response.json()) == (201, {"insertedId": "629971c0d71aad65bd59c595"})
+
+    def test_a_small_board(self, program):
+        """HTTP/1.0 without a host, as microcontrollers write it by hand, is answered to its end."""
+        body = json.dumps(
+            {"dataSource": "a", "database": "b", "collection": program.collection.id, "document": {"_id": 1, "t": 21.5}}
+        )
+        server = urlsplit(program.collection.server.url)
+        with closing(socket.create_connection((server.hostname, server.port), timeout=30)) as connection:
+            connection.sendall(
+                f"POST {ROUTE}insertOne HTTP/1.0\r\napiKey: {program.key}\r\nContent-Type: {EJSON}\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
+            )
+            answer = b"".join(iter(lambda: connection.recv(4096), b""))
+
+        assert answer.split(b" ")[1] == b"201"
+        assert answer.endswith(b'\r\n\r\n{"insertedId":1}')
 
 
 class TestInsert:
