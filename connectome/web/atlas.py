@@ -460,7 +460,7 @@ _FIND: Final = {
     example={"filter": {"text": "Do the dishes"}},
 )
 def find_one(collection: Reader, body: dict[str, Any]) -> dict[str, Any]:
-    """The first document that matches, or null."""
+    """Find the first document that matches; null where none does."""
     return {"document": next(iter(collection.find(_find(body, limit=1))), None)}
 
 
@@ -476,7 +476,7 @@ _DOCUMENTS: Final = Success("The documents", members(documents=elements({"type":
     example={"filter": {"status": "open"}, "projection": {"text": 1}, "sort": {"text": 1}, "limit": 10},
 )
 def find(collection: Reader, body: dict[str, Any]) -> Found:
-    """The documents that match; without a limit, all of them."""
+    """Find the documents that match; without a limit, all of them."""
     question = _find(body, limit=int(body.get("limit", 0)))
 
     def texts(canonical: bool) -> Iterator[bytes]:
@@ -496,7 +496,7 @@ def find(collection: Reader, body: dict[str, Any]) -> Found:
     example={"pipeline": [{"$group": {"_id": "$status", "count": {"$sum": 1}}}, {"$sort": {"count": -1}}]},
 )
 def aggregate(collection: Reader, body: dict[str, Any]) -> Found:
-    """What the stages of a pipeline make of the documents."""
+    """Run the stages of a pipeline."""
     with at("pipeline"):
         # All of them, before the first is sent: any may be refused.
         made = list(collection.aggregate(Pipeline(body["pipeline"])))

@@ -70,7 +70,11 @@ _IN_PATH: Final[dict[str, dict[str, Any]]] = {
     "name": {"description": "The name of a credential: `read`, `write`, or one that was given.", "schema": TEXT},
     "path": {"description": "A dotted path of fields, without positions.", "schema": TEXT},
     "app": {"description": "The id of an application: not looked at.", "schema": TEXT, "example": "myapp-abcde"},
-    "version": {"description": "Alike, here.", "schema": {"enum": [*atlas.VERSIONS]}, "example": atlas.VERSIONS[0]},
+    "version": {
+        "description": "Of that API: they are the same here.",
+        "schema": {"type": "string", "enum": [*atlas.VERSIONS]},
+        "example": atlas.VERSIONS[0],
+    },
 }
 # Statuses that problems have and no error of ours: werkzeug's.
 _STATUSES_OF_HTTP: Final = frozenset({411, 413, 415, 500})
@@ -120,9 +124,10 @@ def document(url_map: Map, views: Mapping[str, Callable[..., Any]], settings: Se
             described = _operation(rule, declared, says, refused)
             if len(methods(rule)) > 1:
                 described["operationId"] += f"_{method.lower()}"
-            if method in paths.setdefault(_path(rule), {}):
+            path = paths.setdefault(_path(rule), {})
+            if method.lower() in path:
                 raise ValueError(f"two routes are {method} {_path(rule)}")
-            paths[_path(rule)][method.lower()] = described
+            path[method.lower()] = described
     limits = {
         name: {"value": getattr(settings, name), "description": field.metadata["help"]}
         for name, field in config.described()
@@ -197,11 +202,13 @@ def _described(
 
 
 def _action(rule: Rule) -> Action | None:
-    blueprint, dot, name = rule.endpoint.partition(".")
-    return ACTIONS.get(name) if blueprint + dot == atlas.ENDPOINT else None
+    """The action of the Atlas Data API that a route leads to; None where it leads elsewhere."""
+    leads = rule.endpoint.startswith(atlas.ENDPOINT)
+    return ACTIONS.get(rule.endpoint.removeprefix(atlas.ENDPOINT)) if leads else None
 
 
 def _contract_of_action(action: Action) -> Contract:
+    """The contract of an action; what MongoDB refuses is 400 there, whatever it is."""
     body = Body(action.body.source, (JSON, CANONICAL), example=action.example)
     problems = {404} | ({507} if action.role == "write" else set())
     return Contract(action.success, body, problems=frozenset(problems), opened_by="key")

@@ -18,7 +18,7 @@ from connectome.config import Settings
 from connectome.schemas import Schema
 from connectome.service import Service
 from connectome.stores import open_store
-from connectome.web import create_app, openapi
+from connectome.web import create_app, openapi, status
 from connectome.web.api import OPERATIONS
 from connectome.web.atlas import ACTIONS
 from connectome.web.problems import STATUS
@@ -81,6 +81,16 @@ class TestDocument:
         other.register_blueprint(forgotten)
 
         assert "POST /-/forgotten" in openapi.undescribed(other.url_map, other.view_functions)
+
+    def test_two_routes_that_look_alike_are_named(self, app):
+        """The document has no converters: of two routes that differ in one alone it could describe one."""
+        other = Flask("other")
+        other.register_blueprint(status.blueprint)
+        other.add_url_rule("/-/<int:a>", "number", status.health)
+        other.add_url_rule("/-/<a>", "text", status.health)
+
+        with pytest.raises(ValueError, match=r"two routes are GET /-/\{a\}"):
+            openapi.document(other.url_map, other.view_functions, Settings(), url="/")
 
     def test_it_holds_no_secret(self, document):
         """No credential, no token, and no name of a collection."""
