@@ -618,6 +618,9 @@ class TestPlainJson:
             (Decimal128("9823.1297"), "9823.1297"),
             (Int64(50), 50),
             (10.5, 10.5),
+            (-10.0, -10),
+            (0.0, 0),
+            (1e15, 1e15),
             (Binary(b"abc", 5), {"Subtype": 5, "Data": "YWJj"}),
             (Regex("^H", "i"), {"Pattern": "^H", "Options": "i"}),
             (Timestamp(1565545664, 1), {"T": 1565545664, "I": 1}),
@@ -628,7 +631,10 @@ class TestPlainJson:
     )
     def test_is_as_the_service_had_it(self, value, shown):
         """Types that JSON lacks are shown as the service's manual says, wherever they stand."""
-        assert plain({"a": [value]}) == {"a": [shown]}
+        made = plain({"a": [value]})
+
+        assert made == {"a": [shown]}
+        assert type(made["a"][0]) is type(shown)
 
     @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
     @given(documents)
@@ -644,6 +650,9 @@ class TestPlainJson:
             {"a": "\\", "b": ObjectId("5d505646cf6d4fe581014ab2")},
             {"a": {"$dollar": {"b": ObjectId("5d505646cf6d4fe581014ab2")}}},
             {"a": datetime(2022, 1, 12, 2, 33, 23, 60000, UTC), "b": Decimal128("1.50")},
+            {"a": [1.0, -2.0, 10.05, 1e15, -0.0, 0.0], "b": 3.0, "c": {"d": 999999999999999.0}},
+            {"a": "[1.0,", "b": ':2.0,"c":3.0}', 'c":4.0,': 5.0, "d": '\\"', "e": 6.0},
+            {"at": ObjectId("5d505646cf6d4fe581014ab2"), "a": 7.0},
         ],
     )
     def test_is_the_same_from_text_that_looks_like_a_type(self, document):
