@@ -244,6 +244,8 @@ class Service:
         self._look_at = time.monotonic() + LOOK_SECONDS
         # Looked at where there is no such collection, so that the answer takes the same work.
         self._nobody = Credentials.given({}, "")
+        # Of every collection, digest → when it stops at the latest; and the entries that this is made of.
+        self._opening: tuple[dict[bytes, float], dict[str, _Entry]] = {}, self._entries
         self._catch_up()
         self._remove_dropped()
 
@@ -382,6 +384,22 @@ class Service:
         if now >= self._uses.due:
             self._uses.write(self._digests())
         return entry.collection
+
+    def knows(self, credential: str) -> bool:
+        """
+        Whether a credential opens any side of any collection: for requests that name theirs where it costs to read.
+
+        It takes the same work whatever is given, however many collections and credentials there are.
+        """
+        if self._shared:
+            self._look()
+        expires, entries = self._opening
+        if entries is not self._entries:
+            expires, entries = {}, self._entries
+            for each in (each for entry in entries.values() for each in entry.credentials.values()):
+                expires[each.digest] = max(each.expires, expires.get(each.digest, 0.0))
+            self._opening = expires, entries
+        return expires.get(digest_of(credential), 0.0) > time.time()
 
     def _digests(self) -> list[bytes]:
         return [each.digest for entry in self._entries.values() for each in entry.credentials.values()]

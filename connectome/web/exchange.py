@@ -187,7 +187,9 @@ class _Upload(io.RawIOBase):
 # A client sends one header again and again, and reading one takes 20 µs.
 @lru_cache(maxsize=64)
 def _preferred(accept: str, forms: tuple[str, ...]) -> str:
-    return parse_accept_header(accept, MIMEAccept).best_match(forms, default=forms[0])
+    # A parameter, such as the charset that we name ourselves, asks for nothing that we have in two ways.
+    ranges = [(each.partition(";")[0], quality) for each, quality in parse_accept_header(accept, MIMEAccept)]
+    return MIMEAccept(ranges).best_match(forms, default=forms[0])
 
 
 class Pieces:

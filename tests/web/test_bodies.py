@@ -376,6 +376,8 @@ class TestForms:
             ("application/x-ndjson", "application/x-ndjson"),
             ("text/csv", "text/csv; charset=utf-8"),
             ("text/csv;q=0.5, application/x-ndjson", "application/x-ndjson"),
+            ("text/csv; charset=utf-8", "text/csv; charset=utf-8"),
+            ("application/json;q=0.5, application/ejson;charset=UTF-8", "application/ejson"),
         ],
     )
     @pytest.mark.parametrize(("operation", "body"), [("read", ""), ("readwithquery", {})])
