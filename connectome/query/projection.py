@@ -135,10 +135,13 @@ class _Named:
             self._refuse_mixture(path, keep)
         self.flags[path] = keep
 
+    @property
+    def _keeps(self) -> bool | None:
+        """Whether the fields that were named so far are kept, or all are dropped, _id apart; None where none was."""
+        return next((keep for path, keep in self.flags.items() if path != _ID), None)
+
     def _refuse_mixture(self, path: Path, keep: bool) -> None:
-        others = next((flag for other, flag in self.flags.items() if other != _ID), None)
-        if others is None and self.computed:
-            others = True
+        others = True if self._keeps is None and self.computed else self._keeps
         name = ".".join(path)
         if keep and others is False:
             raise QueryError(
@@ -194,7 +197,7 @@ class _Named:
             if not is_expression_operator(first):
                 code = "InvalidPipelineOperator" if first == "$elemMatch" else "Location31325"
                 raise QueryError(f"unknown expression {first}", code=code, pointer=pointer_to(first))
-        if any(not keep for other, keep in self.flags.items() if other != _ID):
+        if self._keeps is False:
             raise QueryError(
                 "a projection that names what to drop computes nothing",
                 code="Location31252" if type(value) is dict else "Location31310",

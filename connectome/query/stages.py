@@ -147,7 +147,7 @@ def set_(operand: Value) -> Transform:
             f"$set needs an object of fields and expressions, not {preview(operand)}", code="Location40272"
         )
     computed: dict[Path, Callable[[Document], Value]] = {}
-    _read_fields(operand, (), computed)
+    _read_fields(operand, (), computed, {})
 
     def transform(document: Document) -> Document:
         changed: Document = document
@@ -158,7 +158,15 @@ def set_(operand: Value) -> Transform:
     return transform
 
 
-def _read_fields(source: Document, above: Path, computed: dict[Path, Callable[[Document], Value]]) -> None:
+def _read_fields(
+    source: Document, above: Path, computed: dict[Path, Callable[[Document], Value]], inside: dict[Path, Path]
+) -> None:
+    """
+    Add what fields are computed, by path.
+
+    Args:
+        inside: The path of each document in which a field is computed, with the path of the first such field.
+    """
     for name, value in source.items():
         with at(name):
             if above and "." in name:
@@ -170,14 +178,15 @@ def _read_fields(source: Document, above: Path, computed: dict[Path, Callable[[D
                     f"an operator stands alone in its object, not in {preview(value)}", code="Location40181"
                 )
             if type(value) is dict and value and not operators:
-                _read_fields(value, path, computed)
+                _read_fields(value, path, computed, inside)
                 continue
-            for other in computed:
-                shorter = min(len(other), len(path))
-                if other[:shorter] == path[:shorter]:
-                    raise QueryError(
-                        f"two conflicting paths: {'.'.join(other)!r} and {'.'.join(path)!r}", code="Location40176"
-                    )
+            documents = [path[:length] for length in range(1, len(path))]
+            if other := inside.get(path) or next((each for each in (*documents, path) if each in computed), None):
+                raise QueryError(
+                    f"two conflicting paths: {'.'.join(other)!r} and {'.'.join(path)!r}", code="Location40176"
+                )
+            for document in documents:
+                inside.setdefault(document, path)
             computed[path] = compile_expression(value)
 
 
