@@ -143,8 +143,7 @@ class _Commands(Group):
 
 def failed(error: ConnectomeError) -> int:
     """Say what went wrong, in one line; the exit code for it."""
-    where = f" (at {error.pointer})" if error.pointer else ""
-    click.echo(f"connectome: {error.detail}{where}", err=True)
+    click.echo(f"connectome: {error.sentence}", err=True)
     return next(EXIT_CODES[cls] for cls in type(error).__mro__ if cls in EXIT_CODES)
 
 

@@ -132,15 +132,20 @@ def mock(
 
 
 def _settings(**options: Any) -> Settings:
-    """The settings of a mock server: those of the environment, but for what keeps documents."""
-    given = Settings.from_environ(**options)
+    """
+    The settings of a mock server: those of the environment, but for what keeps documents and serves them.
+
+    What lies in ``./data`` is nobody's business here: a test may not depend on the folder that it runs in.
+    """
+    options |= {"durability": "memory", "store": "", "server": "waitress", "workers": 1}
+    given = Settings.from_environ(in_data=False, **options)
     if given.origin("cors") == "default":
         options["cors"] = "loopback"
     if not given.admin_token:
         from connectome.network import is_loopback
 
         options["admin_token"] = _LOCAL_TOKEN if is_loopback(given.host) else "ca_" + secrets.token_urlsafe(24)
-    return Settings.from_environ(**{**options, "durability": "memory"})
+    return Settings.from_environ(in_data=False, **options)
 
 
 def _together(beside: Sequence[Planted], files: Iterable[SeedFile]) -> list[Planted]:
@@ -307,8 +312,7 @@ def _reload(mock: Mock, beside: Sequence[Planted], files: Sequence[SeedFile]) ->
     try:
         mock.workspaces.start_from(_together(beside, files))
     except ConnectomeError as error:
-        where = f" (at {error.pointer})" if error.pointer else ""
-        click.echo(f"connectome: not reloaded, the documents stay as they are: {error.detail}{where}", err=True)
+        click.echo(f"connectome: not reloaded, the documents stay as they are: {error.sentence}", err=True)
     else:
         click.echo("reloaded", err=True)
 
