@@ -40,7 +40,7 @@ ENDINGS: Final[dict[str, Format]] = {
     "ejson": "ejson",
 }
 # What stands between the cells of a row.
-_DELIMITERS: Final[dict[str, str]] = {"csv": ",", "tsv": "\t"}
+DELIMITERS: Final[dict[str, str]] = {"csv": ",", "tsv": "\t"}
 # Cells that wait for their header are in memory up to so many bytes, then in a temporary file.
 _SPOOL_BYTES: Final = 2**20
 
@@ -60,8 +60,8 @@ def read_documents(
         InvalidJSON, InvalidRequest: With the line, or the pointer that starts with the position of the document.
     """
     file: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else source
-    if format in _DELIMITERS:
-        yield from csv_documents(file, types or {}, delimiter=_DELIMITERS[format])
+    if format in DELIMITERS:
+        yield from csv_documents(file, types or {}, delimiter=DELIMITERS[format])
     elif format == "ndjson":
         yield from ndjson_documents(file)
     else:
@@ -84,8 +84,8 @@ def write_documents(collection: Source, find: Find, format: Format) -> Iterator[
 
     JSON and NDJSON are relaxed: numbers are numbers; ``ejson`` is a JSON array that names the type of every value.
     """
-    if format in _DELIMITERS:
-        lines = write_csv(collection.find(find), delimiter=_DELIMITERS[format])
+    if format in DELIMITERS:
+        lines = write_csv(collection.find(find), delimiter=DELIMITERS[format])
         return (line.encode() for line in lines)
     if format == "ndjson":
         return (line + b"\n" for line in collection.encoded(find))
@@ -227,24 +227,29 @@ def _roomy_directory() -> str | None:
     return roomy_directory()
 
 
-def write_csv(documents: Iterable[Document], *, delimiter: str = ",") -> Iterator[str]:
+def write_csv(
+    documents: Iterable[Document], *, delimiter: str = ",", columns: Iterable[str] = (), line_end: str = "\r\n"
+) -> Iterator[str]:
     """
     Documents as CSV, line by line.
 
     The header holds the dotted paths of all fields, in the order in which they first appear; arrays are JSON in
     their cell; a field that is missing or null is an empty cell.  Until the last document is known, and so the header,
     the cells wait in a temporary file where they are many.
+
+    Args:
+        columns: Those that come first, whether a document has them or not.
     """
-    columns: dict[str, None] = {}
+    header = dict.fromkeys(columns)
     with SpooledTemporaryFile(_SPOOL_BYTES, dir=_roomy_directory()) as waiting:
         for document in documents:
             row = dict(_cells(document, ""))
-            columns.update(dict.fromkeys(row))
+            header.update(dict.fromkeys(row))
             waiting.write(extjson.encode(row) + b"\n")
         waiting.seek(0)
         line = io.StringIO()
-        writer = csv.writer(line, delimiter=delimiter)
-        for cells in chain([columns], ([row.get(name, "") for name in columns] for row in map(json.loads, waiting))):
+        writer = csv.writer(line, delimiter=delimiter, lineterminator=line_end)
+        for cells in chain([header], ([row.get(name, "") for name in header] for row in map(json.loads, waiting))):
             writer.writerow(cells)
             yield line.getvalue()
             line.seek(0)
@@ -365,6 +370,12 @@ def csv_documents(file: BinaryIO, types: Mapping[str, str], *, delimiter: str = 
                             pointer=None,
                         ) from None
             yield document
+
+
+def header_of(content: bytes, format: Format) -> list[str]:
+    """The names of the columns of a CSV or TSV file; none of an empty one."""
+    _, header = next(_rows(io.BytesIO(content), DELIMITERS[format]), (0, []))
+    return header
 
 
 def _rows(file: BinaryIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
