@@ -72,6 +72,19 @@ class TestServing:
         """The health of a mock server names its store."""
         assert shared.send("GET", "/-/health").json()["store"] == "memory"
 
+    def test_what_is_about_a_data_directory_is_passed_over(self, db, tmp_path):
+        """Neither the file of settings there counts, nor a store, a server and workers out of the environment."""
+        (tmp_path / "connectome.toml").write_text("no_setting = true\n")
+        environ = {
+            "CONNECTOME_DATA": str(tmp_path),
+            "CONNECTOME_STORE": "mongodb://127.0.0.1:1/x",
+            "CONNECTOME_SERVER": "gunicorn",
+            "CONNECTOME_WORKERS": "2",
+        }
+        with mocking(db, environ=environ) as mock:
+            assert "\n  console  http" in mock.greeting
+            assert mock.send("GET", "/-/health").json()["store"] == "memory"
+
     def test_several_files_are_one_server(self, db, tmp_path):
         """Collections of all files are served together, with the credentials that were named."""
         birds = tmp_path / "birds.csv"

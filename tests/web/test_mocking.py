@@ -41,6 +41,12 @@ class Asked:
         assert answer.status_code < 400, answer.text
         return answer.json if answer.data else None
 
+    def administer(self, path: str, body: Any) -> Any:
+        """What the administration makes."""
+        answer = self.send("POST", "/-/admin" + path, body, Authorization="Bearer admin")
+        assert answer.status_code == 201, answer.text
+        return answer.json
+
     def read(self, **headers: str) -> TestResponse:
         return self.send("GET", "/collection/read/read/posts", **headers)
 
@@ -413,6 +419,18 @@ class TestClock:
 
         assert not released["frozen"]
         assert not released["now"].startswith("2001")
+
+    def test_what_is_administered_goes_by_the_clock(self, asked):
+        """A collection is created at its time, and a credential ends at its time."""
+        asked.control("POST", "/clock", {"freeze": "2026-01-02T03:04:05Z"})
+        made = asked.administer("/collections", {"id": "birds"})
+        guest = {"name": "guest", "role": "read", "expires": "2026-01-02T04:00:00Z"}
+        credential = asked.administer("/collections/posts/credentials", guest)["credential"]
+
+        assert made["created"] == "2026-01-02T03:04:05+00:00"
+        assert asked.send("GET", f"/collection/read/{credential}/posts").status_code == 200
+        asked.control("POST", "/clock", {"advance": 3600})
+        assert asked.send("GET", f"/collection/read/{credential}/posts").status_code == 401
 
     def test_identities_are_the_same_in_every_run(self):
         """Two servers of one seed give the same identities; one of another seed gives others."""
