@@ -134,6 +134,26 @@ class TestFaults:
         asked.control("PUT", "/faults", [{"status": 503}])
         assert asked.read(Connectome_Fault="none").status_code == 200
 
+    @pytest.mark.parametrize("headers", [{"Connectome_Fault": "none"}, {"Connectome_Fault": "418"}])
+    def test_a_fault_waits_for_a_request_that_says_nothing(self, asked, headers):
+        """One that says itself what shall happen to it is none of those that a fault has."""
+        asked.control("PUT", "/faults", [{"status": 503, "times": 1}, {"delay": 20, "times": 1}])
+        asked.read(Connectome_Delay="0", **headers)
+
+        assert [each["applied"] for each in asked.control("GET", "/faults")] == [0, 0]
+        assert statuses(asked, 2) == [503, 200]
+
+    def test_an_atlas_action_is_an_operation(self, asked):
+        """It meets faults by its name, its role and its collection, and stands in the journal."""
+        body = {"dataSource": "a", "database": "b", "collection": "posts", "filter": {"_id": "1"}}
+        road = "/app/x/endpoint/data/v1/action/findOne"
+        scopes = [{"operation": "writes"}, {"collection": "profile"}, {"operation": "findOne", "collection": "posts"}]
+        asked.control("PUT", "/faults", [{"status": 503, "times": 1, **each} for each in scopes])
+        found = [asked.send("POST", road, body, apiKey="read", Content_Type="application/json") for _ in range(2)]
+
+        assert [each.status_code for each in found] == [503, 200]
+        asked.control("POST", "/verify", {"filter": {"operation": "findOne", "collection": "posts"}, "count": 2})
+
     @pytest.mark.parametrize(
         ("name", "value"),
         [("Connectome-Fault", "200"), ("Connectome-Fault", "explode"), ("Connectome-Delay", "1s")],
@@ -168,6 +188,7 @@ class TestFaults:
         ("body", "pointer"),
         [
             ({"operation": "reed", "status": 500}, "/operation"),
+            ({"operation": 3, "status": 500}, "/operation"),
             ({"status": 200}, "/status"),
             ({"delya": 3}, "/delya"),
             ({}, ""),
@@ -358,10 +379,14 @@ class TestJournal:
     def test_what_led_nowhere_is_there_too(self, asked):
         """A misspelt path is what one looks for in a journal; the control API and the console are not there."""
         asked.send("GET", "/colection/read/read/posts")
+        asked.send("GET", "/collection/reed/read/posts")
         asked.send("GET", "/-/health")
         asked.control("GET", "/requests")
 
-        assert [each["path"] for each in asked.control("GET", "/requests")] == ["/colection/read/read/posts"]
+        assert [(each["path"], each["operation"]) for each in asked.control("GET", "/requests")] == [
+            ("/colection/read/read/posts", None),
+            ("/collection/reed/read/posts", None),
+        ]
 
     def test_clearing_forgets(self, asked):
         """After a clearing the journal is empty."""
@@ -466,7 +491,7 @@ class TestClock:
         refused = asked.send("POST", "/-/mock/clock", body)
 
         assert refused.status_code == 400
-        assert problem_of(refused)["pointer"].startswith(pointer)
+        assert problem_of(refused)["pointer"] == pointer
 
 
 class TestAccess:
