@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime
-from itertools import chain
+from itertools import accumulate, chain
 from tempfile import SpooledTemporaryFile, TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Protocol, get_args
 
@@ -398,13 +398,12 @@ def _lines(file: BinaryIO) -> Iterator[str]:
     """The lines of a file from here on, as ``csv`` wants them: with their ends."""
     # Not TextIOWrapper, which would close the file, and does not know which byte is to blame.
     place = 0
-    for line in file:
+    for number, line in enumerate(file, 1):
         try:
             text = line.decode()
         except UnicodeDecodeError as error:
-            raise InvalidRequest(
-                f"a CSV file is UTF-8, and the byte at {place + error.start} is not", pointer=None
-            ) from None
+            byte = f"0x{line[error.start]:02x} at byte {place + error.start}"
+            raise InvalidRequest(f"line {number}: a CSV file is UTF-8, and {byte} is not", pointer=None) from None
         if not place:
             text = text.removeprefix("\ufeff")
         place += len(line)
@@ -420,7 +419,9 @@ def _column_types(header: list[str], rows: Iterable[tuple[int, list[str]]], type
     for line, row in rows:
         if len(row) > len(header):
             raise InvalidRequest(f"line {line} has {len(row)} cells, and the header has {len(header)}", pointer=None)
-        for choices, cell in zip(possible, row, strict=False):
+        for name, choices, cell in zip(header, possible, row, strict=False):
+            if cell and not name:
+                raise InvalidRequest(f"line {line} has {extjson.preview(cell)} in a column without a name", pointer=None)
             if cell and len(choices) > 1:
                 choices[:] = [each for each in choices if _reads(COLUMN_TYPES[each], cell)]
     # Where no cell says anything, nothing is read either.
@@ -428,13 +429,21 @@ def _column_types(header: list[str], rows: Iterable[tuple[int, list[str]]], type
 
 
 def _check_header(header: list[str], types: Mapping[str, str]) -> None:
-    for name in header:
-        if header.count(name) > 1:
+    # Spreadsheets write columns without a name behind the others; cells in one are refused where they are read.
+    names: set[str] = set()
+    for name in filter(None, header):
+        steps = name.split(".")
+        if name in names:
             raise InvalidRequest(f"the header names {name!r} twice", pointer=None)
-        if not extjson.WRAPPERS.isdisjoint(name.split(".")):
+        if "" in steps:
+            raise InvalidRequest(f"the header names {name!r}, and no step of a path is empty", pointer=None)
+        if not extjson.WRAPPERS.isdisjoint(steps):
             raise InvalidRequest(f"the header names {name!r}, which would be read as Extended JSON", pointer=None)
-        if any(other.startswith(name + ".") for other in header):
-            raise InvalidRequest(f"the header names {name!r}, and a field inside it", pointer=None)
+        names.add(name)
+    for name in names:
+        for parent in accumulate(name.split(".")[:-1], "{}.{}".format):
+            if parent in names:
+                raise InvalidRequest(f"the header names {parent!r}, and a field inside it, {name!r}", pointer=None)
     for name, type_ in types.items():
         if name not in header:
             raise InvalidRequest(f"there is no column {name!r}; the header has {', '.join(header)}", pointer=None)
