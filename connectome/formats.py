@@ -41,6 +41,8 @@ ENDINGS: Final[dict[str, Format]] = {
 }
 # What stands between the cells of a row.
 DELIMITERS: Final[dict[str, str]] = {"csv": ",", "tsv": "\t"}
+# The end of what is sent as it is made, and could not be made to its end: no JSON, and no row that anybody has.
+CUT: Final = b"\n!! the server failed here: this answer is not whole\n"
 # Cells that wait for their header are in memory up to so many bytes, then in a temporary file.
 _SPOOL_BYTES: Final = 2**20
 
@@ -421,7 +423,9 @@ def _column_types(header: list[str], rows: Iterable[tuple[int, list[str]]], type
             raise InvalidRequest(f"line {line} has {len(row)} cells, and the header has {len(header)}", pointer=None)
         for name, choices, cell in zip(header, possible, row, strict=False):
             if cell and not name:
-                raise InvalidRequest(f"line {line} has {extjson.preview(cell)} in a column without a name", pointer=None)
+                raise InvalidRequest(
+                    f"line {line} has {extjson.preview(cell)} in a column without a name", pointer=None
+                )
             if cell and len(choices) > 1:
                 choices[:] = [each for each in choices if _reads(COLUMN_TYPES[each], cell)]
     # Where no cell says anything, nothing is read either.

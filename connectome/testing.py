@@ -324,7 +324,9 @@ def _seeded(request: pytest.FixtureRequest) -> Iterator[list[Planted] | None]:
 
 def _planted(request: pytest.FixtureRequest, marker: pytest.Mark) -> list[Planted]:
     """
-    The collections that a marker names; a file is found from the directory of the test, then from the root of the tests.
+    The collections that a marker names.
+
+    A file is found from the directory of the test, then from the root of the tests.
 
     Raises:
         ConfigurationError, InvalidRequest, InvalidJSON: They cannot be had.

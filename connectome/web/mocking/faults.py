@@ -27,7 +27,10 @@ MAX_DELAY: Final = 3_600_000
 
 # What an operation may be called in a fault: by name, by the credential that it needs, or all of them.
 _ALL: Final = "*"
-_ROLES: Final = {name: each.role for name, each in (*OPERATIONS.items(), *ACTIONS.items())}
+_ROLES: Final = {
+    **{name: each.role for name, each in OPERATIONS.items()},
+    **{name: each.role for name, each in ACTIONS.items()},
+}
 _GROUPS: Final = {
     _ALL: frozenset(_ROLES),
     "reads": frozenset(name for name, role in _ROLES.items() if role == "read"),
