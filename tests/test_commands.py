@@ -519,6 +519,7 @@ class TestWrongUse:
             (["collections", "list"], "there is no command 'list'; did you mean ls?"),
             (["collections", "renam"], "there is no command 'renam'; did you mean rename?"),
             (["snapshot", "show"], "there is no command 'show'; did you mean ls?"),
+            (["schema", "infr"], "there is no command 'infr'; did you mean infer?"),
             (["serve", "--durabilty", "os"], "No such option '--durabilty'. Did you mean '--durability'?"),
             (["collections", "ls", "--jsn"], "No such option '--jsn'. Did you mean '--json'?"),
         ],
