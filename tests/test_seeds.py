@@ -93,7 +93,7 @@ class TestReading:
 
     def test_another_ending_is_refused(self, file):
         """A file whose ending says nothing of its format is refused with those that do."""
-        with pytest.raises(ConfigurationError, match=r"notes\.txt does not end in \.jsonl, \.json"):
+        with pytest.raises(ConfigurationError, match=r"notes\.txt does not end in \.json, \.ndjson"):
             file("notes.txt", "")
 
     def test_a_file_that_gives_no_name_is_refused(self, file):
