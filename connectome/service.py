@@ -45,7 +45,7 @@ from connectome.errors import (
     at,
 )
 from connectome.extjson import preview
-from connectome.query import Document, Filter
+from connectome.query import Document, Filter, clock
 from connectome.schemas import Schema
 from connectome.stores import (
     Barred,
@@ -122,7 +122,7 @@ class _Uses:
 
     def __init__(self, ledger: Ledger) -> None:
         self.latest: dict[bytes, float] = {}
-        self.due = time.time() + USES_SECONDS
+        self.due = clock.seconds() + USES_SECONDS
         self._ledger = ledger
         self._writing = threading.Lock()
         self._kept = self._load()
@@ -150,7 +150,7 @@ class _Uses:
         if not self._writing.acquire(blocking=False):
             return
         try:
-            self.due = time.time() + USES_SECONDS
+            self.due = clock.seconds() + USES_SECONDS
             for _ in range(_ATTEMPTS):
                 self.read()
                 latest = {_key(digest): float(int(each)) for digest, each in self.latest.copy().items()}
@@ -373,7 +373,7 @@ class Service:
         # Looked up by digest, which takes the same work however many there are: how long it takes tells of a digest at
         # most, and nobody can choose what the digest of his guess begins with and learn a credential from it.
         given = digest_of(credential)
-        now = time.time()
+        now = clock.seconds()
         found = opening[role].get(given)
         if entry is None or found is None or found.expires <= now:
             other = opening[_OTHER[role]].get(given)
@@ -560,7 +560,9 @@ class Service:
 
     def _work_on(self, names: Sequence[str]) -> None:
         """Have everybody know that this process makes or removes these collections."""
-        self._busy.update(dict.fromkeys(names, _time()))
+        # By the machine's clock: other processes compare it with theirs.
+        since = datetime.fromtimestamp(time.time(), UTC).isoformat()
+        self._busy.update(dict.fromkeys(names, since))
         if self._shared and names:
             try:
                 self._catalog.save(self._catalog_record(self._entries))

@@ -18,6 +18,7 @@ from werkzeug.http import HTTP_STATUS_CODES, parse_accept_header
 from werkzeug.wsgi import get_content_length
 
 from connectome.errors import BodyTooLarge, InvalidRequest, Unauthorized
+from connectome.formats import CUT
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -34,8 +35,6 @@ PIECE_BYTES: Final = 64 * 1024
 # A longer answer is made as it is sent.
 WHOLE_BYTES: Final = 1024 * 1024
 NO_LIMIT: Final = sys.maxsize
-# The end of an answer that could not be made to its end.
-CUT: Final = b"\n!! the server failed here: this answer is not whole\n"
 # As werkzeug writes them.
 _STATUS_LINES: Final = {status: f"{status} {name.upper()}" for status, name in HTTP_STATUS_CODES.items()}
 
