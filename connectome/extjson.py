@@ -418,6 +418,11 @@ def _parse(text: str) -> Any:
 def _malformed(error: json.JSONDecodeError) -> InvalidJSON:
     if not error.doc.strip(" \t\n\r"):
         return InvalidJSON("expected a JSON value, and nothing came: the text is empty", pointer=None)
+    if error.msg.startswith("Illegal trailing comma"):
+        # Python 3.13 blames the comma; as before, the place to look at is behind it.
+        missing = "value" if error.msg.endswith("array") else "property name enclosed in double quotes"
+        behind = len(error.doc) - len(error.doc[error.pos + 1 :].lstrip(" \t\n\r"))
+        error = json.JSONDecodeError(f"Expecting {missing}", error.doc, behind)
     expected = error.msg.replace("Extra data", "Expecting the end").partition("Expecting ")[2]
     came = _shown(error.doc[error.pos]) if error.pos < len(error.doc) else "the end"
     fault = f"expected {expected}, not {came}" if expected else error.msg.removesuffix(": ").removesuffix(" at")

@@ -211,6 +211,8 @@ class TestRefusedJSON:
             ("{'a': 1}", 'line 1, column 2: expected property name enclosed in double quotes, not "\'"'),
             ('{"a":', "line 1, column 6: expected value, not the end"),
             ("[nul]", 'line 1, column 2: expected value, not "n"'),
+            ("[1,\n ]", 'line 2, column 2: expected value, not "]"'),
+            ('{"a": 1, }', 'line 1, column 10: expected property name enclosed in double quotes, not "}"'),
             ("{} {}", 'line 1, column 4: expected the end, not "{"'),
             ('["abc', "line 1, column 2: Unterminated string"),
             ('"a\nb"', "line 1, column 3: Invalid control character"),

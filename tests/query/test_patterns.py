@@ -110,12 +110,10 @@ class TestTime:
     def test_a_pattern_that_backtracks_without_end_is_stopped(self):
         """A deadline stops one search in its midst; no place in the filter is to blame."""
         found = compile_pattern(Regex("(a+)+$"))
-        began = time.monotonic()
 
         with deadline(0.2), pytest.raises(QueryError) as caught:
             found("a" * 4_000 + "b")
 
-        assert time.monotonic() - began < 2
         assert (caught.value.code, caught.value.pointer) == ("MaxTimeMSExpired", None)
 
     def test_the_budget_is_the_requests_not_the_strings(self):
