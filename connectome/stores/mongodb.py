@@ -30,6 +30,7 @@ import pymongo
 from bson import ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient, ReadPreference, ReplaceOne, WriteConcern
 from pymongo.client_session import ClientSession
 from pymongo.errors import (
@@ -106,6 +107,10 @@ _MEETINGS: Final = 1024
 # What comes back is what the language knows: UUIDs as the binaries that they are, dates that Python has no word for.
 _CODEC: Final[CodecOptions[Document]] = CodecOptions(
     document_class=dict, tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
+)
+# With documents that are not looked into; so that a {"$ref": …, "$id": …} stays the document that it is.
+_UNREAD: Final[CodecOptions[RawBSONDocument]] = CodecOptions(
+    document_class=RawBSONDocument, tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
 # Where the URL does not say it: an acknowledged write has been kept by most members, and survives one that is lost; a
 # request learns soon that there is nobody to answer, and may come again.
@@ -260,7 +265,8 @@ def _blamed(error: OperationFailure, *attempts: Callable[[], object]) -> Request
     refusal = _refusal(error)
     for attempt in attempts:
         try:
-            attempt()
+            with pymongo.timeout(remaining()):
+                attempt()
         except RequestError as ours:
             if ours.code == refusal.name:
                 return ours
@@ -302,38 +308,49 @@ class MongoDBCollection:
     def encoded(self, find: Find) -> Iterator[bytes]:
         return map(extjson.encode, self.find(find))
 
-    def _cursor(self, find: Find, session: _Session = None) -> pymongo.cursor.Cursor[Document]:
-        return self._documents.find(
+    def _cursor(self, find: Find) -> Any:
+        return self._documents.find_raw_batches(
             find.filter.source,
             find.projection.source or None,
             sort=_sort(find.sort.source),
             skip=min(find.skip, _MOST),
             limit=min(find.limit, _MOST),
             max_time_ms=_milliseconds(),
-            session=session,
         )
 
-    def _begun(self, cursor: Any, *attempts: Callable[[], object]) -> Iterator[Document]:
+    def _begun(self, batches: Any, *attempts: Callable[[], object]) -> Iterator[Document]:
         """The documents of a cursor; what the server refuses is raised here and now, before an answer begins."""
         try:
             with self._answering():
-                first = list(islice(cursor, 1))
+                first = list(islice(batches, 1))
         except OperationFailure as error:
             raise _blamed(error, *attempts) from None
-        return self._streamed(first, cursor)
+        return self._streamed(first, batches)
 
-    def _streamed(self, first: Sequence[Document], cursor: Any) -> Iterator[Document]:
-        with cursor:
-            yield from first
+    def _streamed(self, first: Sequence[bytes], batches: Any) -> Iterator[Document]:
+        with batches:
+            for batch in first:
+                yield from _decoded(batch)
             try:
                 with self._answering():
-                    yield from cursor
+                    for batch in batches:
+                        yield from _decoded(batch)
             except OperationFailure as error:
                 raise _blamed(error) from None
 
+    def _matching(
+        self, filter: Any, projection: Any = None, *, limit: int = 0, session: _Session = None
+    ) -> Iterator[Document]:
+        """What matches, for the store itself: as the primary has it now, and nothing that is raised is translated."""
+        there = self._documents.with_options(read_preference=ReadPreference.PRIMARY)
+        batches: Any = there.find_raw_batches(filter, projection, limit=limit, session=session)
+        with batches:
+            for batch in batches:
+                yield from _decoded(batch)
+
     def _asked(self, find: Find) -> None:
         """Answer a question about some documents by our engine."""
-        some = list(self._documents.find(limit=_SAMPLE))
+        some = list(self._matching({}, limit=_SAMPLE))
         found = find.sort(find.filter.select(some))
         for document in found:
             find.projection(document)
@@ -341,15 +358,15 @@ class MongoDBCollection:
     def aggregate(self, pipeline: Pipeline) -> Iterator[Document]:
         def tried() -> None:
             """Have our engine run the pipeline over some documents, where it knows all the stages."""
-            for _ in pipeline(list(self._documents.find(limit=_SAMPLE))):
+            for _ in pipeline(list(self._matching({}, limit=_SAMPLE))):
                 pass
 
         try:
             with self._answering():
-                cursor = self._documents.aggregate(pipeline.source, maxTimeMS=_milliseconds())
+                batches = self._documents.aggregate_raw_batches(pipeline.source, maxTimeMS=_milliseconds())
         except OperationFailure as error:
             raise _blamed(error, tried) from None
-        return self._begun(cursor, tried)
+        return self._begun(batches, tried)
 
     def explain(self, find: Find) -> Explanation:
         question = {
@@ -471,7 +488,7 @@ class MongoDBCollection:
         again = len(documents) - len(unique)
         query = {"_id": {"$in": [document["_id"] for document in unique.values()]}}
         taken: dict[SortKey, Value] = {
-            sort_key(found["_id"]): found["_id"] for found in self._documents.find(query, {"_id": 1}, session=session)
+            sort_key(found["_id"]): found["_id"] for found in self._matching(query, {"_id": 1}, session=session)
         }
         fresh = [document for key, document in unique.items() if key not in taken]
         if fresh:
@@ -571,8 +588,8 @@ class MongoDBCollection:
             return foreseen if guard.dry_run else self._sent(modify, None)
 
         def guarded(session: ClientSession) -> Modified:
-            matching = self._documents.find(modify.filter.source, session=session)
-            before = list(matching.limit(_SAMPLE if modify.multi else 1)) if guard.dry_run else []
+            matching = self._matching(modify.filter.source, limit=_SAMPLE if modify.multi else 1, session=session)
+            before = list(matching) if guard.dry_run else []
             modified = self._sent(modify, session)
             guard.check(modified.modified + (modified.upserted is not None))
             if not guard.dry_run:
@@ -590,7 +607,7 @@ class MongoDBCollection:
         identities = [document["_id"] for document in before]
         after = {
             extjson.encode(document["_id"], mode="canonical"): document
-            for document in self._documents.find({"_id": {"$in": identities}}, session=session)
+            for document in self._matching({"_id": {"$in": identities}}, session=session)
         }
         pairs = ((old, after[extjson.encode(old["_id"], mode="canonical")]) for old in before)
         changed = (
@@ -644,23 +661,19 @@ class MongoDBCollection:
         if "upserted" not in told:
             return Modified(told["n"], told["nModified"])
         identity = told["upserted"]
-        document = self._documents.find_one({"_id": {"$eq": identity}}, session=session)
-        return Modified(0, 0, upserted=document or {"_id": identity})
+        (document,) = [*self._matching({"_id": {"$eq": identity}}, limit=1, session=session)] or [{"_id": identity}]
+        return Modified(0, 0, upserted=document)
 
     def _rehearsed(self, modify: Modify, *, at_most: int = 0) -> Modified:
         """What our engine makes of an update of all that matches, or ``at_most`` so many; where it refuses one."""
-        matching = self._documents.find(
-            modify.filter.source, limit=at_most if modify.multi else 1, max_time_ms=_milliseconds()
-        )
         matched = modified = 0
         examples: list[Example] = []
-        with matching:
-            for document in matching:
-                after = modify.update.apply(document, modify.filter)
-                matched += 1
-                modified += after is not document
-                if after is not document and len(examples) < MAX_EXAMPLES:
-                    examples.append((document, after))
+        for document in self._matching(modify.filter.source, limit=at_most if modify.multi else 1):
+            after = modify.update.apply(document, modify.filter)
+            matched += 1
+            modified += after is not document
+            if after is not document and len(examples) < MAX_EXAMPLES:
+                examples.append((document, after))
         if not matched and modify.upsert:
             created = _created(modify)
             return Modified(0, 0, created, [(None, created)])
@@ -668,7 +681,7 @@ class MongoDBCollection:
 
     def _update_violates(self, refusal: _Refusal, modify: Modify) -> SchemaViolation:
         """Which document an update would have broken, and how: our engine finds out."""
-        for document in self._documents.find(modify.filter.source, limit=_SAMPLE if modify.multi else 1):
+        for document in self._matching(modify.filter.source, limit=_SAMPLE if modify.multi else 1):
             after = modify.update.apply(document, modify.filter)
             if after is not document and self._schema and self._schema.failures(extjson.to_json(after)):
                 return self._violation(refusal, [((), after)], identity=document["_id"])
@@ -689,7 +702,7 @@ class MongoDBCollection:
                     count = self._documents.count_documents(filter.source)
                     guard.check(count)
                     if guard.dry_run:
-                        some = self._documents.find(filter.source, limit=MAX_EXAMPLES)
+                        some = self._matching(filter.source, limit=MAX_EXAMPLES)
                         return Deleted(count, [(document, None) for document in some])
                 one = guard.max_affected is None and "_id" in _equalities(filter)
                 if one or not self._store.transactions:
@@ -728,7 +741,7 @@ class MongoDBCollection:
             self._store.database.command("collMod", self._name, **_validation(schema))
 
     def _require_satisfied(self, schema: Schema) -> None:
-        for document in self._documents.find({"$nor": [validator(schema.source)]}, limit=1):
+        for document in self._matching({"$nor": [validator(schema.source)]}, limit=1):
             failures = schema.failures(extjson.to_json(document)) or [
                 Failure("the document does not satisfy the schema as MongoDB reads it", "")
             ]
@@ -771,10 +784,25 @@ class MongoDBCollection:
             return int(self._store.database.command("collStats", self._name).get("size", 0))
 
 
+def _decoded(batch: bytes) -> list[Document]:
+    """Documents that lie one behind the other, in the values of the language alone."""
+    if b"$ref\0" not in batch:
+        return bson.decode_all(batch, _CODEC)
+    # Of a document with such a field pymongo would make a reference, of which the order of fields cannot be told.
+    return [_plain(document) for document in bson.decode_all(batch, _UNREAD)]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, RawBSONDocument):
+        return {name: _plain(each) for name, each in value.items()}
+    return [*map(_plain, value)] if type(value) is list else value
+
+
 def _waiting(file: IO[bytes]) -> Iterator[Document]:
     """The documents in a file, from the first on."""
     file.seek(0)
-    return bson.decode_file_iter(file, _CODEC)
+    for document in bson.decode_file_iter(file, _UNREAD):
+        yield from _decoded(bytes(document.raw))
 
 
 def _sort(source: Any) -> list[tuple[str, Any]] | None:

@@ -11,10 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import Any
 
+import bson
 import pymongo
 import pytest
 from birds import BIRDS, change, everything
 from mongodb_server import MongoDBServer, new_database
+from strategies import canonical
 
 from connectome.errors import (
     CollectionExists,
@@ -31,6 +33,7 @@ from connectome.errors import (
 from connectome.query import Filter
 from connectome.schemas import Schema
 from connectome.stores import Collection, Find, Guard, Store, open_store
+from connectome.stores.mongodb import _decoded
 from connectome.stores.validators import validator
 
 TOKEN = "ca_of_the_tests"
@@ -122,6 +125,16 @@ class TestLostConnections:
             open_store("mongodb://me:secret@127.0.0.1:1/db?serverSelectionTimeoutMS=100")
 
         assert caught.value.detail == ("no server of mongodb://127.0.0.1:1/db could be reached: nothing was changed")
+
+
+class TestDecoding:
+    def test_what_pymongo_takes_for_a_reference_keeps_the_order_of_its_fields(self):
+        """Which the server of the tests, made with pymongo, does not."""
+        documents = [{"_id": 1, "to": [{"more": {"$id": 1, "$ref": "b"}, "$id": 2, "$ref": "a"}]}, {"_id": 2}]
+
+        decoded = _decoded(b"".join(map(bson.encode, documents)))
+
+        assert canonical(decoded) == canonical(documents)
 
 
 class TestImports:
