@@ -37,6 +37,8 @@ from pymongo.errors import (
     BulkWriteError,
     CollectionInvalid,
     ConnectionFailure,
+    DocumentTooLarge,
+    ExecutionTimeout,
     InvalidName,
     InvalidURI,
     OperationFailure,
@@ -67,7 +69,7 @@ from connectome.errors import (
     pointer_to,
 )
 from connectome.extjson import preview
-from connectome.query import Document, Filter, Pipeline, Value
+from connectome.query import Document, Filter, Pipeline, Projection, Value
 from connectome.query.clock import new_id
 from connectome.query.deadline import expired, remaining
 from connectome.query.values import SortKey, integral, sort_key
@@ -113,10 +115,17 @@ _UNREAD: Final[CodecOptions[RawBSONDocument]] = CodecOptions(
     document_class=RawBSONDocument, tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
 # Where the URL does not say it: an acknowledged write has been kept by most members, and survives one that is lost; a
-# request learns soon that there is nobody to answer, and may come again.
-_DEFAULTS: Final[Mapping[str, Any]] = {"w": "majority", "serverSelectionTimeoutMS": 5000, "connectTimeoutMS": 5000}
+# request learns soon that there is nobody to answer, or too few to keep it, and may come again.
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    "w": "majority",
+    "wTimeoutMS": 10000,
+    "serverSelectionTimeoutMS": 5000,
+    "connectTimeoutMS": 5000,
+}
 # As long as MongoDB lets a transaction live.
 _BATCH_SECONDS: Final = 60.0
+# So long a server that was lost is asked to forget a transaction.
+_ENDING_SECONDS: Final = 1.0
 # An upsert that finds nothing, and is told that somebody was faster, looks again.
 _UPSERT_ATTEMPTS: Final = 5
 # Of so many documents it is looked at what a refused request does to them, or a rehearsed one.
@@ -139,8 +148,10 @@ _DUPLICATE: Final = frozenset({11000, 11001, 12582})
 _DISK_FULL: Final = 14031
 # The server, or the user it knows us by, is to blame, whatever was asked.
 _NOT_THE_REQUEST: Final = frozenset(
-    {6, 7, 11, 13, 18, 64, 89, 91, 100, 112, 133, 134, 189, 202, 211, 225, 234, 246, 251, 262, 290, 317, 358}
-    | {384, 391, 9001, 10107, 11600, 11602, 13388, 13435, 13436}
+    {6, 7, 11, 13, 18, 24, 43, 46, 64, 70, 89, 91, 94, 100, 112, 117, 133, 134, 143, 149, 150, 175, 189, 202, 211}
+    | {215, 216, 217, 225, 234, 237, 239, 246, 249, 250, 251, 262, 267, 272, 279, 281, 282, 290, 314, 317, 319, 355}
+    | {358, 363, 365, 371, 384, 391, 402, 407, 412, 433, 449, 8000, 9001, 10107, 11600, 11601, 11602, 13388, 13435}
+    | {13436}
 )
 # Names of codes: a refused write comes with its number alone.
 _NAMES: Final[Mapping[int, str]] = {
@@ -148,7 +159,13 @@ _NAMES: Final[Mapping[int, str]] = {
     9: "FailedToParse",
     14: "TypeMismatch",
     15: "Overflow",
+    16: "InvalidLength",
+    17: "ProtocolError",
+    20: "IllegalOperation",
+    22: "InvalidBSON",
     28: "PathNotViable",
+    30: "InvalidPath",
+    34: "CannotBackfillArray",
     40: "ConflictingUpdateOperators",
     52: "DollarPrefixedFieldName",
     53: "InvalidIdField",
@@ -159,9 +176,22 @@ _NAMES: Final[Mapping[int, str]] = {
     61: "ShardKeyNotFound",
     66: "ImmutableField",
     72: "InvalidOptions",
+    115: "CommandNotSupported",
+    146: "ExceededMemoryLimit",
+    159: "DurationOverflow",
     168: "InvalidPipelineOperator",
+    171: "CannotIndexParallelArrays",
+    224: "QueryFeatureNotAllowed",
+    238: "NotImplemented",
     241: "ConversionFailure",
+    257: "TransactionTooLarge",
+    263: "OperationNotSupportedInTransaction",
+    292: "QueryExceededMemoryLimitNoDiskUseAllowed",
+    388: "TransactionTooLargeForCache",
     10334: "BSONObjectTooLarge",
+    # What an update, and an upsert, would make of a document.
+    17419: "BSONObjectTooLarge",
+    17420: "BSONObjectTooLarge",
 }
 
 
@@ -209,7 +239,8 @@ def _at_the_server(place: str, *, writing: bool = False) -> Iterator[None]:
         raise StoreFailed(f"no server of {place} could be reached: nothing was changed") from None
     except ConnectionFailure as error:  # NotPrimaryError and network timeouts included
         _log.warning("%s: %s", place, error)
-        if writing:
+        # Before a transaction is committed nothing of it is kept.
+        if writing and not error.has_error_label("TransientTransactionError"):
             raise OutcomeUnknown(
                 f"the connection to {place} was lost, and it is not known whether the change was kept"
             ) from None
@@ -231,8 +262,10 @@ def _at_the_server(place: str, *, writing: bool = False) -> Iterator[None]:
                 f"{place} could not confirm that enough of its members have kept the change"
             ) from error
         raise
-    except (BSONError, OverflowError) as error:  # DocumentTooLarge is an error of BSON's
+    except DocumentTooLarge as error:
         raise InvalidRequest(f"MongoDB cannot keep it: {error}", code="BSONObjectTooLarge", pointer=None) from None
+    except (BSONError, OverflowError) as error:
+        raise InvalidRequest(f"MongoDB cannot take it: {error}", code="BadValue", pointer=None) from None
     except InvalidSettings as error:  # of a mongodb+srv:// URL, what DNS says is found out late
         _log.warning("%s: %s", place, error)
         raise StoreFailed(f"{place} cannot be connected to: DNS does not know it, or an option is wrong") from None
@@ -296,9 +329,20 @@ class MongoDBCollection:
         return self._store.database[self._name]
 
     @contextmanager
-    def _answering(self, *, writing: bool = False) -> Iterator[None]:
+    def _answering(self, *, writing: bool = False, seconds: float | None = None) -> Iterator[None]:
+        """
+        Ask the server something; what it is to blame for is raised as ours.
+
+        Args:
+            seconds: How long all that is sent may take; the server is told it as maxTimeMS.
+        """
         with _at_the_server(self._store.place, writing=writing):
-            yield
+            if seconds is None:
+                yield
+                return
+            self._store.await_primary()
+            with pymongo.timeout(seconds):
+                yield
 
     # Reading
 
@@ -309,12 +353,13 @@ class MongoDBCollection:
         return map(extjson.encode, self.find(find))
 
     def _cursor(self, find: Find) -> Any:
+        skip = min(find.skip, _MOST)
         return self._documents.find_raw_batches(
             find.filter.source,
             find.projection.source or None,
             sort=_sort(find.sort.source),
-            skip=min(find.skip, _MOST),
-            limit=min(find.limit, _MOST),
+            skip=skip,
+            limit=min(find.limit, _MOST - skip),
             max_time_ms=_milliseconds(),
         )
 
@@ -375,7 +420,7 @@ class MongoDBCollection:
             "projection": find.projection.source,
             "sort": dict(_sort(find.sort.source) or ()),
             "skip": min(find.skip, _MOST),
-            "limit": min(find.limit, _MOST),
+            "limit": min(find.limit, _MOST - min(find.skip, _MOST)),
         }
         try:
             with self._answering():
@@ -385,6 +430,8 @@ class MongoDBCollection:
         except OperationFailure as error:
             raise _blamed(error, lambda: self._asked(find)) from None
         stage, path = _winning(told["queryPlanner"]["winningPlan"])
+        # Where it can be told without a look that nothing matches, the server looks nowhere.
+        stage = stage or "EOF"
         executed = told["executionStats"]
         return Explanation(
             stage, path, executed["totalDocsExamined"], executed["nReturned"], executed["executionTimeMillis"] / 1000
@@ -396,9 +443,16 @@ class MongoDBCollection:
                 if not filter.source:
                     # Known to the server; to count them it would read a whole index.
                     return self._documents.estimated_document_count(maxTimeMS=_milliseconds())
-                return self._documents.count_documents(filter.source, maxTimeMS=_milliseconds())
+                return self._counted(filter)
         except OperationFailure as error:
             raise _blamed(error, lambda: self._asked(Find(filter))) from None
+
+    def _counted(self, filter: Filter) -> int:
+        if not filter.distance:
+            return self._documents.count_documents(filter.source, maxTimeMS=_milliseconds())
+        # MongoDB counts by a pipeline, which knows no $near.
+        batches = self._cursor(Find(filter, Projection({"_id": 1})))
+        return sum(len(_decoded(batch)) for batch in batches)
 
     # Writing
 
@@ -415,13 +469,13 @@ class MongoDBCollection:
                 admitted.append(self._admitted(document))
         if not admitted:
             return []
+        alone = len(admitted) == 1
         try:
-            with self._answering(writing=True):
-                if len(admitted) == 1:
+            with self._answering(writing=True, seconds=None if alone else _BATCH_SECONDS):
+                if alone:
                     self._documents.insert_one(admitted[0])
                 elif self._store.transactions:
-                    with pymongo.timeout(_BATCH_SECONDS):
-                        self._together(lambda session: self._documents.insert_many(admitted, session=session))
+                    self._together(lambda session: self._documents.insert_many(admitted, session=session))
                 else:
                     self._insert_one_after_the_other(admitted)
         except OperationFailure as error:
@@ -461,7 +515,7 @@ class MongoDBCollection:
                 return done
 
             try:
-                with self._answering(writing=True), pymongo.timeout(_BATCH_SECONDS):
+                with self._answering(writing=True, seconds=_BATCH_SECONDS):
                     if self._store.transactions:
                         return self._together(act)
                     try:
@@ -481,25 +535,28 @@ class MongoDBCollection:
             self._documents.insert_many(documents, session=session)
             return Loaded(len(documents))
         unique: dict[SortKey, Document] = {}
-        for document in documents:
+        positions: dict[SortKey, int] = {}
+        for position, document in enumerate(documents):
             key = sort_key(document["_id"])
             if on_duplicate == "replace" or key not in unique:
-                unique[key] = document
+                unique[key], positions[key] = document, position
         again = len(documents) - len(unique)
         query = {"_id": {"$in": [document["_id"] for document in unique.values()]}}
         taken: dict[SortKey, Value] = {
             sort_key(found["_id"]): found["_id"] for found in self._matching(query, {"_id": 1}, session=session)
         }
-        fresh = [document for key, document in unique.items() if key not in taken]
+        fresh = {key: document for key, document in unique.items() if key not in taken}
         if fresh:
-            self._documents.insert_many(fresh, session=session)
+            with _placing([positions[key] for key in fresh]):
+                self._documents.insert_many(fresh.values(), session=session)
         if on_duplicate == "skip":
             return Loaded(len(fresh), skipped=len(taken) + again)
         replacing = [
             ReplaceOne({"_id": {"$eq": identity}}, {**unique[key], "_id": identity}) for key, identity in taken.items()
         ]
         if replacing:
-            self._documents.bulk_write(replacing, session=session)
+            with _placing([positions[key] for key in taken]):
+                self._documents.bulk_write(replacing, session=session)
         return Loaded(len(fresh), replaced=len(taken) + again)
 
     def _insert_one_after_the_other(self, documents: list[Document]) -> None:
@@ -552,10 +609,31 @@ class MongoDBCollection:
 
     def _together(self, act: Callable[[ClientSession], _Result]) -> _Result:
         """Do it in a transaction, again where the server asks for that; it is given up when the time is over."""
+
+        def tried(session: ClientSession) -> _Result:
+            self._store.await_primary()
+            try:
+                return act(session)
+            except ConnectionFailure:
+                # Left alone pymongo asks for an end of it until the time is over; the server ends it by itself, too.
+                with pymongo.timeout(_ENDING_SECONDS):
+                    session.abort_transaction()
+                raise
+
         with self._store.client.start_session() as session:
-            return session.with_transaction(
-                act, write_concern=WriteConcern("majority"), read_preference=ReadPreference.PRIMARY
-            )
+            try:
+                return session.with_transaction(
+                    tried, write_concern=WriteConcern("majority"), read_preference=ReadPreference.PRIMARY
+                )
+            except PyMongoError as error:
+                if error.has_error_label("UnknownTransactionCommitResult"):
+                    _log.warning("%s: %s", self._store.place, error)
+                    raise OutcomeUnknown(
+                        f"{self._store.place} was lost when it was to keep the change, and nobody knows whether it did"
+                    ) from None
+                # When the time is over, that is all that pymongo says, and what it went on after is the cause.
+                reason = error.__cause__ if isinstance(error, ExecutionTimeout) else None
+                raise reason or error from None
 
     def update(self, modify: Modify, guard: Guard = NO_GUARD) -> Modified:
         if modify.upsert:
@@ -563,7 +641,7 @@ class MongoDBCollection:
         attempt = 0
         while True:
             try:
-                with self._answering(writing=True), pymongo.timeout(remaining()):
+                with self._answering(writing=True, seconds=remaining()):
                     return self._updated(modify, guard)
             except OperationFailure as error:
                 attempt += 1
@@ -680,7 +758,14 @@ class MongoDBCollection:
         return Modified(matched, modified, examples=examples)
 
     def _update_violates(self, refusal: _Refusal, modify: Modify) -> SchemaViolation:
-        """Which document an update would have broken, and how: our engine finds out."""
+        """Which document an update would have broken, and how: our engine finds out, where it can."""
+        try:
+            with pymongo.timeout(remaining()):
+                return self._found_violating(refusal, modify)
+        except (ConnectomeError, PyMongoError):
+            return self._violation(refusal, [])
+
+    def _found_violating(self, refusal: _Refusal, modify: Modify) -> SchemaViolation:
         for document in self._matching(modify.filter.source, limit=_SAMPLE if modify.multi else 1):
             after = modify.update.apply(document, modify.filter)
             if after is not document and self._schema and self._schema.failures(extjson.to_json(after)):
@@ -690,16 +775,16 @@ class MongoDBCollection:
 
     def delete_one(self, filter: Filter) -> Deleted:
         try:
-            with self._answering(writing=True), pymongo.timeout(remaining()):
+            with self._answering(writing=True, seconds=remaining()):
                 return Deleted(self._documents.delete_one(filter.source).deleted_count)
         except OperationFailure as error:
             raise _blamed(error, lambda: self._asked(Find(filter))) from None
 
     def delete_many(self, filter: Filter, guard: Guard = NO_GUARD) -> Deleted:
         try:
-            with self._answering(writing=not guard.dry_run), pymongo.timeout(remaining()):
+            with self._answering(writing=not guard.dry_run, seconds=remaining()):
                 if guard.dry_run or (guard.max_affected is not None and not self._store.transactions):
-                    count = self._documents.count_documents(filter.source)
+                    count = self._counted(filter)
                     guard.check(count)
                     if guard.dry_run:
                         some = self._matching(filter.source, limit=MAX_EXAMPLES)
@@ -841,6 +926,17 @@ def _equalities(filter: Filter) -> Mapping[str, Value]:
         return {}
 
 
+@contextmanager
+def _placing(positions: Sequence[int]) -> Iterator[None]:
+    """Have an error about the first, second … of some documents be about those that are at these positions."""
+    try:
+        yield
+    except BulkWriteError as error:
+        for each in error.details["writeErrors"]:
+            each["index"] = positions[each["index"]]
+        raise
+
+
 def _is_about_one(modify: Modify) -> bool:
     """Whether an update can change one document alone, which MongoDB does as a whole by itself."""
     return not modify.multi or "_id" in _equalities(modify.filter)
@@ -946,7 +1042,10 @@ class RecordLedger:
 
     @property
     def _records(self) -> _Documents:
-        return self._store.database[RECORDS].with_options(read_preference=ReadPreference.PRIMARY)
+        # Whatever the URL says of documents: a credential that was revoked does not come back.
+        return self._store.database[RECORDS].with_options(
+            read_preference=ReadPreference.PRIMARY, write_concern=WriteConcern("majority")
+        )
 
     def load(self) -> dict[str, Any]:
         with _keeping(self._store.place):
@@ -1014,6 +1113,9 @@ class MongoDBStore:
         except (InvalidSettings, InvalidName):
             self.client.close()
             raise ConfigurationError(_EXPECTED) from None
+        if not self.database.write_concern.acknowledged:
+            self.client.close()
+            raise ConfigurationError("with w=0 nobody would know whether a write was kept: leave it out of the URL")
         parts = urlsplit(url)
         self.place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{self.database.name}"
         try:
@@ -1028,6 +1130,18 @@ class MongoDBStore:
         with _keeping(self.place):
             told = self.client.admin.command("hello")
         return "setName" in told or told.get("msg") == "isdbgrid"
+
+    def await_primary(self) -> None:
+        """
+        Return when there is a server that writes, which is at once where one is known.
+
+        For an operation with a time of its own pymongo waits so long, and not as long as the URL says.
+
+        Raises:
+            ServerSelectionTimeoutError: There is none.
+        """
+        with pymongo.timeout(None):
+            _ = self.client.is_primary
 
     def schema(self, source: Any) -> Schema:
         compiled = Schema(source)

@@ -31,6 +31,7 @@ from connectome.errors import (
     TooManyAffected,
 )
 from connectome.query import Filter
+from connectome.query.deadline import deadline
 from connectome.schemas import Schema
 from connectome.stores import Collection, Find, Guard, Store, open_store
 from connectome.stores.mongodb import _decoded
@@ -38,6 +39,7 @@ from connectome.stores.validators import validator
 
 TOKEN = "ca_of_the_tests"
 # mongod tells a client that waits for it of its stepping down; the server of the tests has to be asked.
+MANY = 10**6
 POLLING = "serverMonitoringMode=poll&heartbeatFrequencyMS=500"
 
 
@@ -79,6 +81,15 @@ def unsteady(failing: MongoDBServer) -> Iterator[Collection]:
         yield collection
 
 
+@pytest.fixture
+def left(failing: MongoDBServer) -> Iterator[Collection]:
+    """The same in a database of its own, where a transaction may be left that nobody ends."""
+    with closing(open_store(f"{failing.url}/left-{time.monotonic_ns()}?{POLLING}")) as store:
+        collection = store.collection("birds", None, new=True)
+        collection.insert_many(BIRDS)
+        yield collection
+
+
 class TestLostConnections:
     @pytest.mark.parametrize("how", [{"closeConnection": True}, {"errorCode": 10107}], ids=["closed", "not primary"])
     def test_what_is_lost_once_is_sent_again(self, failing, unsteady, how):
@@ -94,9 +105,9 @@ class TestLostConnections:
 
     def test_a_read_that_is_lost_for_good_is_a_failure(self, failing, unsteady):
         """Nothing was changed by it."""
-        fail(failing, 9, "find", closeConnection=True)
+        fail(failing, MANY, "find", closeConnection=True)
 
-        with pytest.raises(StoreFailed) as caught:
+        with pytest.raises(StoreFailed) as caught, deadline(0.3):
             everything(unsteady)
         fail(failing, 0, "find")
 
@@ -104,11 +115,41 @@ class TestLostConnections:
 
     def test_of_a_write_that_is_lost_nobody_knows(self, failing, unsteady):
         """It may have been kept, and the error says so."""
-        fail(failing, 9, "insert", closeConnection=True)
+        fail(failing, MANY, "insert", closeConnection=True)
 
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(OutcomeUnknown), deadline(0.3):
             unsteady.insert_one({"_id": "tit"})
         fail(failing, 0, "insert")
+
+    @pytest.mark.parametrize("how", [{"closeConnection": True}, {"errorCode": 91}], ids=["closed", "shutting down"])
+    def test_of_a_transaction_whose_end_is_lost_nobody_knows(self, failing, left, how):
+        """Though the time is over by then, it does not say that nothing was changed."""
+        fail(failing, MANY, "commitTransaction", **how)
+
+        with pytest.raises(OutcomeUnknown), deadline(0.5):
+            left.update(change({}, {"$inc": {"n": 1}}))
+        fail(failing, 0, "commitTransaction")
+
+    def test_a_transaction_that_is_lost_before_its_end_changed_nothing(self, failing, left):
+        """So that it may be sent again."""
+        fail(failing, MANY, "update", closeConnection=True)
+
+        with pytest.raises(StoreFailed) as caught, deadline(0.5):
+            left.update(change({}, {"$inc": {"n": 1}}))
+        fail(failing, 0, "update")
+
+        assert type(caught.value) is StoreFailed
+        assert everything(left) == BIRDS
+
+    def test_nobody_there_is_told_of_a_transaction_too(self):
+        """Long before the time of a batch is over."""
+        with ExitStack() as stack:
+            server = stack.enter_context(closing(MongoDBServer()))
+            url = f"{server.url}/db?serverSelectionTimeoutMS=200&{POLLING}"
+            birds = stack.enter_context(closing(open_store(url))).collection("birds", None, new=True)
+            server.kill()
+            with pytest.raises(StoreFailed, match="could be reached"):
+                birds.insert_many(BIRDS)
 
     def test_what_takes_too_long_is_told_as_everywhere(self, failing, unsteady):
         """The server's maxTimeMS is the deadline of the request."""
