@@ -294,13 +294,13 @@ class Service:
         known = self._entries.get(name)
         if known and known.created == record["created"] and _same(known.schema, record["schema"]):
             if known.pinned != pinned:
-                known.collection.pin(pinned)
+                _pin_known(name, known.collection, pinned)
             return replace(known, title=record["title"], credentials=opens, pinned=pinned)
         schema = _stored_schema(self._catalog, name, record["schema"])
         collection: Collection
         try:
             collection = self._store.collection(name, schema)
-            collection.pin(pinned)
+            _pin_known(name, collection, pinned)
         except StoreError as error:
             if self._shared and not isinstance(error, CollectionDamaged):
                 raise  # it is the store that cannot be had, not this collection
@@ -749,7 +749,11 @@ class Service:
         Raises:
             NoSuchCollection: There is none of this name.
         """
-        return self.collection(collection).indexes()
+        self._look()
+        entry = self._entry(collection)
+        # What is pinned stands in the catalog: a server that only reads a database has the store pin nothing.
+        found = [replace(index, pinned=index.path in entry.pinned) for index in entry.collection.indexes()]
+        return sorted(found, key=lambda index: not index.pinned)
 
     def pin(self, collection: str, path: str) -> Index:
         """
@@ -781,9 +785,17 @@ class Service:
     @_exclusive
     def _pin(self, collection: str, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> None:
         entry = self._entry(collection)
-        entry = replace(entry, pinned=change(entry.pinned))
-        self._keep({**self._entries, collection: entry})
+        before = entry.pinned
+        entry = replace(entry, pinned=change(before))
+        # First the store, which may refuse: every process does what the catalog says.
         entry.collection.pin(entry.pinned)
+        try:
+            self._keep({**self._entries, collection: entry})
+        except OutcomeUnknown:
+            raise
+        except StoreError:
+            entry.collection.pin(before)
+            raise
 
     def import_documents(
         self, collection: str, documents: Iterable[Document], *, on_duplicate: OnDuplicate = "stop"
@@ -919,6 +931,14 @@ class Service:
         if self._busy and self._shared:
             record[_BUSY] = dict(self._busy)
         return record
+
+
+def _pin_known(name: str, collection: Collection, paths: Iterable[str]) -> None:
+    """Have a collection keep indexes of the paths that the catalog names; it is served without those that cannot be."""
+    try:
+        collection.pin(paths)
+    except InvalidRequest as error:
+        _log.error("%s: %s", name, error.detail)
 
 
 def _key_record(entries: dict[str, _Entry]) -> dict[str, Any]:

@@ -143,6 +143,9 @@ _MONGODB_ALONE: Final = "CommandNotSupported"
 _TIME_EXPIRED: Final = 50
 _INDEX_THERE_OTHERWISE: Final = frozenset({85, 86})
 _NO_INDEX: Final = frozenset({26, 27})
+_ALREADY_THERE: Final = frozenset({48})
+_NOT_ALLOWED: Final = frozenset({13})
+_CANNOT_CREATE_INDEX: Final = 67
 _INVALID_DOCUMENT: Final = 121
 _DUPLICATE: Final = frozenset({11000, 11001, 12582})
 _DISK_FULL: Final = 14031
@@ -676,6 +679,8 @@ class MongoDBCollection:
             session.abort_transaction()
             return Modified(modified.matched, modified.modified, modified.upserted, examples)
 
+        if modify.upsert:
+            _ = self._store.meetings
         return self._together(guarded)
 
     def _examples(self, before: list[Document], modified: Modified, session: ClientSession) -> Sequence[Example]:
@@ -721,10 +726,14 @@ class MongoDBCollection:
 
         To MongoDB two upserts that find nothing have nothing in common, and both create a document, unless an index is
         unique.  Here both change one record: the later one is sent back, looks again, and finds what the other created.
+        Filters that fix the same values meet, however they are written.
         """
-        text = f"{self._name} {extjson.dumps(filter.source, mode='canonical')}"
+        fixed = {
+            path: value if (whole := integral(value)) is None else whole for path, value in _equalities(filter).items()
+        }
+        text = f"{self._name} {extjson.dumps(dict(sorted(fixed.items())), mode='canonical')}"
         meeting = int.from_bytes(sha256(text.encode()).digest()[:8], "big") % _MEETINGS
-        self._store.database[MEETINGS].update_one({"_id": meeting}, {"$inc": {"n": 1}}, upsert=True, session=session)
+        self._store.meetings.update_one({"_id": meeting}, {"$inc": {"n": 1}}, upsert=True, session=session)
 
     def _modified(self, modify: Modify, filter: Any, source: Any, session: _Session, *, upsert: bool) -> Modified:
         # A command about one document can be sent again when the connection is lost.
@@ -835,14 +844,15 @@ class MongoDBCollection:
     def indexes(self) -> list[Index]:
         with _keeping(self._store.place):
             sizes = self._store.database.command("collStats", self._name).get("indexSizes", {})
+            keys = {each["name"]: list(each["key"]) for each in self._documents.list_indexes()}
             # Each shard tells of its own.
             uses: dict[str, int] = {}
-            keys: dict[str, list[str]] = {}
-            for each in self._documents.aggregate([{"$indexStats": {}}]):
-                keys[each["name"]] = list(each["key"])
-                uses[each["name"]] = uses.get(each["name"], 0) + each["accesses"]["ops"]
+            # Whoever has readWrite and dbAdmin may not ask for it: uses are then not known.
+            with _tolerating(_NOT_ALLOWED):
+                for each in self._documents.aggregate([{"$indexStats": {}}]):
+                    uses[each["name"]] = uses.get(each["name"], 0) + each["accesses"]["ops"]
         found = [
-            Index(path := ", ".join(paths), path in self._pinned, uses[name], int(sizes.get(name, 0)))
+            Index(path := ", ".join(paths), path in self._pinned, uses.get(name, 0), int(sizes.get(name, 0)))
             for name, paths in keys.items()
             if paths != ["_id"]
         ]
@@ -852,12 +862,12 @@ class MongoDBCollection:
         wanted = frozenset(paths)
         with _keeping(self._store.place, writing=True):
             for path in sorted(wanted - self._pinned):
-                with _tolerating(_INDEX_THERE_OTHERWISE):
-                    self._documents.create_index([(path, pymongo.ASCENDING)])
-            # Only what was pinned here: an index that the database's owner made is nobody else's to drop.
+                with _tolerating(_INDEX_THERE_OTHERWISE), _making_indexes(path):
+                    self._documents.create_index([(path, pymongo.ASCENDING)], name=_index_name(path))
+            # By name: an index of the same path that the database's owner made is nobody else's to drop.
             for path in self._pinned - wanted:
                 with _tolerating(_NO_INDEX):
-                    self._documents.drop_index([(path, pymongo.ASCENDING)])
+                    self._documents.drop_index(_index_name(path))
         self._pinned = wanted
 
     def sync(self) -> None:
@@ -1021,6 +1031,24 @@ def _taking_schemas() -> Iterator[None]:
         ) from None
 
 
+def _index_name(path: str) -> str:
+    """The name of an index that was made here."""
+    return f"connectome.{path}"
+
+
+@contextmanager
+def _making_indexes(path: str) -> Iterator[None]:
+    """Tell an index that cannot be, such as one more than MongoDB keeps of a collection, from a failing server."""
+    try:
+        yield
+    except OperationFailure as error:
+        if (refusal := _refusal(error)).code != _CANNOT_CREATE_INDEX:
+            raise
+        raise InvalidRequest(
+            f"MongoDB makes no index of {preview(path)}: {refusal.message}", code=refusal.name, pointer=None
+        ) from None
+
+
 @contextmanager
 def _tolerating(codes: frozenset[int]) -> Iterator[None]:
     """Take a refusal by one of these codes for success: somebody else has done it already."""
@@ -1131,6 +1159,13 @@ class MongoDBStore:
             told = self.client.admin.command("hello")
         return "setName" in told or told.get("msg") == "isdbgrid"
 
+    @cached_property
+    def meetings(self) -> _Documents:
+        """Where upserts meet; made beforehand, since a transaction that reaches several shards can make nothing."""
+        with _tolerating(_ALREADY_THERE):
+            self.database.create_collection(MEETINGS, check_exists=False)
+        return self.database[MEETINGS]
+
     def await_primary(self) -> None:
         """
         Return when there is a server that writes, which is at once where one is known.
@@ -1153,7 +1188,10 @@ class MongoDBStore:
             with _keeping(self.place, writing=True), _taking_schemas():
                 try:
                     self.database.create_collection(name, **_validation(schema))
-                except CollectionInvalid:
+                except (CollectionInvalid, OperationFailure) as error:
+                    # pymongo looks first; somebody may still be faster.
+                    if isinstance(error, OperationFailure) and _refusal(error).code not in _ALREADY_THERE:
+                        raise
                     raise CollectionExists(f"the database holds a collection {name!r} already") from None
         return MongoDBCollection(self, name, schema)
 

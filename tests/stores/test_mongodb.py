@@ -33,8 +33,10 @@ from connectome.errors import (
 from connectome.query import Filter
 from connectome.query.deadline import deadline
 from connectome.schemas import Schema
+from connectome.service import Service
 from connectome.stores import Collection, Find, Guard, Store, open_store
 from connectome.stores.mongodb import _decoded
+from connectome.stores.readonly import read_only
 from connectome.stores.validators import validator
 
 TOKEN = "ca_of_the_tests"
@@ -88,6 +90,20 @@ def left(failing: MongoDBServer) -> Iterator[Collection]:
         collection = store.collection("birds", None, new=True)
         collection.insert_many(BIRDS)
         yield collection
+
+
+class TestMeetings:
+    def test_upserts_of_one_key_meet_however_they_are_written(self, collection):
+        """Types of numbers and the order of conditions make no other key."""
+        filters = [{"a": 1, "b": "x"}, {"b": "x", "a": 1.0}, {"$and": [{"a": {"$eq": 1}}, {"b": {"$in": ["x"]}}]}]
+
+        def upsert(number: int) -> bool:
+            modify = change(filters[number % 3], {"$inc": {"n": 1}}, upsert=True)
+            return collection.update(modify).upserted is not None
+
+        with ThreadPoolExecutor(6) as pool:
+            assert [*pool.map(upsert, range(12))].count(True) == 1
+        assert [each["n"] for each in collection.find(Find(Filter({"a": 1})))] == [12]
 
 
 class TestLostConnections:
@@ -235,6 +251,48 @@ class TestCollections:
 
         collection.pin([])
         assert collection.indexes() == []
+
+    def test_an_index_of_the_owner_is_not_dropped(self, store, collection):
+        """Not even where its path was pinned, and is no more: it may be unique."""
+        store.database["birds"].create_index("name", unique=True, sparse=True)
+        collection.insert_one({"_id": "tit", "name": "t"})
+
+        collection.pin(["name"])
+        assert {(index.path, index.pinned) for index in collection.indexes()} == {("name", True)}
+        collection.pin([])
+
+        assert [(index.path, index.pinned) for index in collection.indexes()] == [("name", False)]
+        with pytest.raises(DuplicateKey) as caught:
+            collection.load([{"_id": "wren"}, {"_id": 2, "name": "t"}], on_duplicate="skip")
+        assert caught.value.pointer == "/1/name"
+
+    def test_who_may_not_see_the_use_of_indexes_sees_them(self, failing, unsteady):
+        """The roles readWrite and dbAdmin do not let anybody."""
+        unsteady.pin(["wings"])
+        fail(failing, 1, "aggregate", errorCode=13)
+
+        assert [(index.path, index.uses) for index in unsteady.indexes()] == [("wings", 0)]
+
+    def test_one_index_too_many_is_refused_and_spoils_nothing(self, failing):
+        """The catalog does not name it, and what names one from elsewhere is served without."""
+        with closing(Service(open_store(f"{failing.url}/indexed?{POLLING}"))) as service:
+            service.create(id="birds")
+            service.pin("birds", "wings")
+            fail(failing, 2, "createIndexes", errorCode=67)
+
+            with pytest.raises(InvalidRequest) as caught:
+                service.pin("birds", "eggs")
+            assert caught.value.code == "CannotCreateIndex"
+            with closing(Service(open_store(f"{failing.url}/indexed?{POLLING}"))) as other:
+                assert [(index.path, index.pinned) for index in other.indexes("birds")] == [("wings", True)]
+
+    def test_who_only_reads_sees_what_is_pinned(self, database):
+        """Though it makes no index."""
+        with closing(Service(open_store(database))) as service:
+            service.create(id="birds")
+            service.pin("birds", "wings")
+        with closing(Service(read_only(open_store(database)))) as service:
+            assert [(index.path, index.pinned) for index in service.indexes("birds")] == [("wings", True)]
 
     def test_several_ledgers_cannot_overwrite_each_other(self, store):
         """Who read before another saved is told."""
