@@ -294,6 +294,17 @@ class TestCollections:
         with closing(Service(read_only(open_store(database)))) as service:
             assert [(index.path, index.pinned) for index in service.indexes("birds")] == [("wings", True)]
 
+    def test_what_was_left_half_made_is_made_anew(self, store):
+        """Whoever made it was cut short before the catalog named it; documents would be somebody's."""
+        for name, documents in (("birds", []), ("fish", [{"_id": 1}])):
+            store.collection(name, None, new=True).insert_many(documents)
+        store.ledger("catalog").save({"connectome.busy": dict.fromkeys(("birds", "fish"), "2020-01-01T00:00:00+00:00")})
+        service = Service(store)
+
+        assert service.create(id="birds", documents=BIRDS)["count"] == 3
+        with pytest.raises(CollectionExists, match="is no collection here"):
+            service.create(id="fish")
+
     def test_several_ledgers_cannot_overwrite_each_other(self, store):
         """Who read before another saved is told."""
         one, other = store.ledger("catalog"), store.ledger("catalog")
