@@ -126,6 +126,8 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 _BATCH_SECONDS: Final = 60.0
 # So long a server that was lost is asked to forget a transaction.
 _ENDING_SECONDS: Final = 1.0
+# And so long to keep one, which is time enough for another member to become primary.
+_COMMIT_SECONDS: Final = 15.0
 # An upsert that finds nothing, and is told that somebody was faster, looks again.
 _UPSERT_ATTEMPTS: Final = 5
 # Of so many documents it is looked at what a refused request does to them, or a rehearsed one.
@@ -616,12 +618,16 @@ class MongoDBCollection:
         def tried(session: ClientSession) -> _Result:
             self._store.await_primary()
             try:
-                return act(session)
+                done = act(session)
             except ConnectionFailure:
                 # Left alone pymongo asks for an end of it until the time is over; the server ends it by itself, too.
                 with pymongo.timeout(_ENDING_SECONDS):
                     session.abort_transaction()
                 raise
+            if session.in_transaction:
+                with pymongo.timeout(_COMMIT_SECONDS):
+                    session.commit_transaction()
+            return done
 
         with self._store.client.start_session() as session:
             try:
