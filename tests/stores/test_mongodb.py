@@ -396,6 +396,8 @@ class TestSchemas:
             ({"allOf": [{"unevaluatedProperties": False}]}, "/allOf/0/unevaluatedProperties"),
             ({"properties": {"a": {"$ref": "#"}}}, "/properties/a/$ref"),
             ({"properties": {"$date": {"minLength": 3}}}, "/properties"),
+            ({"properties": {"a.b": {"type": "string"}}}, "/properties"),
+            ({"not": {"required": ["a", ""]}}, "/not/required"),
         ],
     )
     def test_what_mongodb_cannot_enforce_is_refused_by_name(self, store, schema, keyword):
