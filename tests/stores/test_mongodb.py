@@ -225,6 +225,11 @@ class TestURLs:
         assert "secret" not in caught.value.detail
         assert "mongodb://" in caught.value.detail
 
+    def test_writes_that_nobody_acknowledges_are_refused(self, database):
+        """Whoever is told of a success shall be told the truth."""
+        with pytest.raises(ConfigurationError, match="w=0"):
+            open_store(f"{database}?w=0")
+
     def test_the_place_holds_no_password(self, database):
         """It is what people are shown."""
         with closing(open_store(f"{database}?appName=secret")) as store:
@@ -252,6 +257,26 @@ class TestCollections:
 
         collection.pin([])
         assert collection.indexes() == []
+
+    def test_what_is_near_is_counted(self, store, collection):
+        """By a question, since MongoDB's pipelines, which count, do not know it."""
+        store.database["birds"].create_index([("at", "2dsphere")])
+        collection.insert_many([{"_id": n, "at": {"type": "Point", "coordinates": [n, 0]}} for n in range(3)])
+        near = Filter(
+            {"at": {"$near": {"$geometry": {"type": "Point", "coordinates": [0, 0]}, "$maxDistance": 150000}}}
+        )
+
+        assert collection.count(near) == len(list(collection.find(Find(near)))) == 2
+        assert collection.delete_many(near, Guard(dry_run=True)).deleted == 2
+
+    def test_skip_and_limit_may_be_as_large_as_they_are_elsewhere(self, collection):
+        """Together they are no more than a server of a cluster adds up."""
+        assert list(collection.find(Find(skip=2**70, limit=2**70))) == []
+        assert [each["_id"] for each in collection.find(Find(skip=2, limit=2**63 - 1))] == ["wren"]
+
+    def test_where_nothing_can_match_nothing_is_looked_at(self, collection):
+        """Which plan the server has for it, it says."""
+        assert collection.explain(Find(Filter({"_id": {"$in": []}}))).stage
 
     def test_an_index_of_the_owner_is_not_dropped(self, store, collection):
         """Not even where its path was pinned, and is no more: it may be unique."""
