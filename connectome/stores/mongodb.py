@@ -615,11 +615,15 @@ class MongoDBCollection:
     def _together(self, act: Callable[[ClientSession], _Result]) -> _Result:
         """Do it in a transaction, again where the server asks for that; it is given up when the time is over."""
 
+        lost: ConnectionFailure | None = None
+
         def tried(session: ClientSession) -> _Result:
+            nonlocal lost
             self._store.await_primary()
             try:
                 done = act(session)
-            except ConnectionFailure:
+            except ConnectionFailure as error:
+                lost = error
                 # Left alone pymongo asks for an end of it until the time is over; the server ends it by itself, too.
                 with pymongo.timeout(_ENDING_SECONDS):
                     session.abort_transaction()
@@ -640,8 +644,8 @@ class MongoDBCollection:
                     raise OutcomeUnknown(
                         f"{self._store.place} was lost when it was to keep the change, and nobody knows whether it did"
                     ) from None
-                # When the time is over, that is all that pymongo says, and what it went on after is the cause.
-                reason = error.__cause__ if isinstance(error, ExecutionTimeout) else None
+                # When the time is over, that is all that pymongo says, be it the server that was away.
+                reason = (error.__cause__ or lost) if isinstance(error, ExecutionTimeout) else None
                 raise reason or error from None
 
     def update(self, modify: Modify, guard: Guard = NO_GUARD) -> Modified:
