@@ -14,7 +14,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Sized
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -72,8 +72,10 @@ _OTHER: Final[dict[Role, Role]] = {"read": "write", "write": "read"}
 LOOK_SECONDS: Final = 1.0
 # How often a change is tried again because another process was faster.
 _ATTEMPTS: Final = 20
-# Who has not finished making or removing a collection by then never will.
-BUSY_SECONDS: Final = 15 * 60
+# Who has not said for so long that he still makes or removes a collection has ended; while documents of a new one come,
+# it is said so often.
+BUSY_SECONDS: Final = 180.0
+RENEW_SECONDS: Final = 60.0
 # When credentials were used is written this often, and at the end.
 USES_SECONDS: Final = 3600.0
 # More is no grace any more, but a credential of its own.
@@ -209,10 +211,17 @@ def opened(settings: Settings, *, holder: str = "") -> Service:
         holder: What the store says of this process to others that want it, such as the URL that it serves.
 
     Raises:
-        StoreLocked, StoreFailed: The store, or the catalog in it, cannot be had.
+        StoreLocked, StoreFailed: The store, or the catalog in it, cannot be had, or a migration into it was cut short.
     """
     store = open_store(settings.place, holder=holder, **settings.embedded)
-    return Service(read_only(store) if settings.read_only else store)
+    service = Service(read_only(store) if settings.read_only else store)
+    if service.unfinished is None:
+        return service
+    service.close()
+    raise StoreFailed(
+        f"{service.place} has not all that it shall get from {service.unfinished}: go on with the migration by "
+        "connectome migrate --resume"
+    )
 
 
 class Service:
@@ -238,6 +247,8 @@ class Service:
         self._entries: dict[str, _Entry] = {}
         # Collections that were dropped, and whose files may still be there.
         self._dropped: set[str] = set()
+        # From where a migration comes that has not ended; None where there is none.
+        self.unfinished: str | None = None
         # Those that are being made or removed, and since when: nobody else does either.
         self._busy: dict[str, str] = {}
         self._behind = True
@@ -272,7 +283,7 @@ class Service:
 
     def _load(self) -> None:
         catalog = _checked(self._catalog, _CATALOG)
-        collections = {name: each for name, each in catalog.items() if name not in (_DROPPED, _BUSY)}
+        collections = {name: each for name, each in catalog.items() if name not in (_DROPPED, _BUSY, _UNFINISHED)}
         if self._shared:
             keys = {name: each["credentials"] for name, each in collections.items() if "credentials" in each}
         else:
@@ -285,6 +296,7 @@ class Service:
         self._entries = entries
         self._dropped = set(catalog.get(_DROPPED, ()))
         self._busy = dict(catalog.get(_BUSY, {}))
+        self.unfinished = catalog.get(_UNFINISHED)
 
     def _read(self, name: str, record: Mapping[str, Any], keys: Mapping[str, Any]) -> _Entry:
         """A collection as it was kept; what is known of it already, and still so, is not opened again."""
@@ -296,13 +308,13 @@ class Service:
         known = self._entries.get(name)
         if known and known.created == record["created"] and _same(known.schema, record["schema"]):
             if known.pinned != pinned:
-                known.collection.pin(pinned)
+                _pin_known(name, known.collection, pinned)
             return replace(known, title=record["title"], credentials=opens, pinned=pinned)
         schema = _stored_schema(self._catalog, name, record["schema"])
         collection: Collection
         try:
             collection = self._store.collection(name, schema)
-            collection.pin(pinned)
+            _pin_known(name, collection, pinned)
         except StoreError as error:
             if self._shared and not isinstance(error, CollectionDamaged):
                 raise  # it is the store that cannot be had, not this collection
@@ -511,7 +523,7 @@ class Service:
         try:
             collection = self._store.collection(name, compiled, new=True)
             try:
-                collection.load(documents, on_duplicate=on_duplicate)
+                collection.load(self._renewing(name, documents), on_duplicate=on_duplicate)
                 collection.sync()  # the catalog, which is synced, must not name what is not
             except ConnectomeError:
                 self._store.drop(name)
@@ -532,20 +544,58 @@ class Service:
     @_exclusive
     def _reserve(self, name: str) -> None:
         """Have nobody else make, or remove, a collection of this name until it is free again."""
-        for taken in (*self._entries, *self._working()):
-            # Two names that differ in case alone are one file where the file system does not tell them apart.
+        # Two names that differ in case alone are one file where the file system does not tell them apart.
+        for taken in self._entries:
             if taken.lower() == name.lower():
                 raise CollectionExists(f"the id {taken!r} is taken")
+        for taken in self._working():
+            if taken.lower() == name.lower():
+                raise CollectionExists(
+                    f"the id {taken!r} is taken: it is being made or removed; where that was cut short, it is free "
+                    f"after {BUSY_SECONDS:.0f} seconds"
+                )
         if name in self._dropped:
             # First the catalog: while an older one might still name it, its files stay.
             self._catalog.save(self._catalog_record(self._entries))
             self._remove_dropped()
+        if name in self._busy and self._store.holds(name) and self._is_empty(name):
+            # By whoever was cut short while he made it.
+            self._store.drop(name)
         if self._store.holds(name):
             raise CollectionExists(
                 f"the store holds something under the id {name!r} that is no collection here: "
                 "move it away, then import it"
             )
         self._work_on([name])
+
+    def _is_empty(self, name: str) -> bool:
+        """Whether what the store holds under a name has no documents."""
+        return not list(self._store.collection(name, None).find(Find(limit=1)))
+
+    def _renewing(self, name: str, documents: Iterable[Document]) -> Iterator[Document]:
+        """The documents of a new collection; as long as they come, nobody takes it for left by its maker."""
+        due = time.monotonic() + RENEW_SECONDS
+        for document in documents:
+            if time.monotonic() >= due:
+                self._renew(name)
+                due = time.monotonic() + RENEW_SECONDS
+            yield document
+
+    @_exclusive
+    def _renew(self, name: str) -> None:
+        self._work_on([name])
+
+    @_exclusive
+    def begin_migration(self, source: str) -> None:
+        """Have nobody open the store by ``opened`` until all that comes from somewhere else is there."""
+        self.unfinished = source
+        self._catalog.save(self._catalog_record(self._entries))
+
+    @_exclusive
+    def end_migration(self) -> None:
+        """Let everybody open the store again."""
+        self.unfinished = None
+        self._catalog.save(self._catalog_record(self._entries))
 
     @_exclusive
     def _add(self, entry: _Entry) -> None:
@@ -769,7 +819,11 @@ class Service:
         Raises:
             NoSuchCollection: There is none of this name.
         """
-        return self.collection(collection).indexes()
+        self._look()
+        entry = self._entry(collection)
+        # What is pinned stands in the catalog: a server that only reads a database has the store pin nothing.
+        found = [replace(index, pinned=index.path in entry.pinned) for index in entry.collection.indexes()]
+        return sorted(found, key=lambda index: not index.pinned)
 
     def pin(self, collection: str, path: str) -> Index:
         """
@@ -801,9 +855,17 @@ class Service:
     @_exclusive
     def _pin(self, collection: str, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> None:
         entry = self._entry(collection)
-        entry = replace(entry, pinned=change(entry.pinned))
-        self._keep({**self._entries, collection: entry})
+        before = entry.pinned
+        entry = replace(entry, pinned=change(before))
+        # First the store, which may refuse: every process does what the catalog says.
         entry.collection.pin(entry.pinned)
+        try:
+            self._keep({**self._entries, collection: entry})
+        except OutcomeUnknown:
+            raise
+        except StoreError:
+            entry.collection.pin(before)
+            raise
 
     def import_documents(
         self, collection: str, documents: Iterable[Document], *, on_duplicate: OnDuplicate = "stop"
@@ -938,7 +1000,17 @@ class Service:
             record[_DROPPED] = sorted(self._dropped)
         if self._busy and self._shared:
             record[_BUSY] = dict(self._busy)
+        if self.unfinished is not None:
+            record[_UNFINISHED] = self.unfinished
         return record
+
+
+def _pin_known(name: str, collection: Collection, paths: Iterable[str]) -> None:
+    """Have a collection keep indexes of the paths that the catalog names; it is served without those that cannot be."""
+    try:
+        collection.pin(paths)
+    except InvalidRequest as error:
+        _log.error("%s: %s", name, error.detail)
 
 
 def _key_record(entries: dict[str, _Entry]) -> dict[str, Any]:
@@ -950,11 +1022,13 @@ _KEYS_OF_ONE: Final = Schema({**credentials.RECORD, "required": []})
 # Keys of the catalog that no collection's id can be.
 _DROPPED: Final = "connectome.dropped"
 _BUSY: Final = "connectome.busy"
+_UNFINISHED: Final = "connectome.unfinished"
 _CATALOG: Final = Schema(
     {
         "properties": {
             _DROPPED: {"type": "array", "items": {"type": "string"}},
             _BUSY: {"type": "object", "additionalProperties": {"type": "string"}},
+            _UNFINISHED: {"type": "string"},
         },
         "additionalProperties": {
             "type": "object",

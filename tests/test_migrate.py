@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pymongo
 import pytest
 from bson import Binary, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from mongodb_server import MongoDBServer
 from strategies import canonical
 
+from connectome.config import Settings
+from connectome.errors import StoreFailed
 from connectome.query import Filter
-from connectome.service import Service
+from connectome.service import Service, opened
 from connectome.stores import Find, open_store
 
 DOCUMENTS: list[Any] = [
@@ -104,6 +110,63 @@ class TestCutShort:
 
         assert refused.returncode == 5
         assert "many has 2500 documents here, and 2501 there" in refused.stderr
+
+
+def killed(arguments: list[str | Path], progress: Callable[[], int]) -> bool:
+    """Whether a migration was killed in mid-course, just after it went on; it may have ended before."""
+    before = progress()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "connectome", "migrate", *map(str, arguments), "--resume"], stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and progress() == before:
+        time.sleep(0.001)
+    process.kill()
+    return process.wait() != 0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MongoDBServer]:
+    """A server of which all sessions may be killed."""
+    with closing(MongoDBServer()) as server:
+        yield server
+
+
+class TestKilled:
+    MANY = 4000
+
+    @pytest.mark.parametrize("backwards", [False, True], ids=["there", "back"])
+    def test_nothing_is_lost_or_doubled(self, made, directory, server, tmp_path, monkeypatch, backwards):
+        """Killed again and again, and resumed; meanwhile nobody takes the target for whole."""
+        with closing(Service(open_store(directory))) as service:
+            service.import_documents("many", ({"_id": n, "n": n} for n in range(2500, self.MANY)))
+        before = contents(directory)
+        name = "back" if backwards else "there"
+        database, back = f"{server.url}/{name}", tmp_path / name
+        arguments: list[str | Path] = ["--from", directory, "--to", database]
+        if backwards:
+            assert migrate(*arguments).returncode == 0
+            arguments = ["--from", database, "--to", back]
+        monkeypatch.setenv("CONNECTOME_DATA", str(back))
+        monkeypatch.setenv("CONNECTOME_STORE", "" if backwards else database)
+        kills = 0
+        with pymongo.MongoClient[Any](server.url) as client:
+
+            def progress() -> int:
+                if backwards:
+                    return sum(path.stat().st_size for path in back.glob("many.*"))
+                return client[name]["many"].estimated_document_count()
+
+            while kills < 2 and killed(arguments, progress):
+                kills += 1
+                # As a minute later: till then documents wait for the transaction that was left.
+                client.admin.command("killAllSessions", [])
+                with pytest.raises(StoreFailed, match="migrate --resume"):
+                    opened(Settings.from_environ())
+
+        assert kills
+        assert migrate(*arguments, "--resume").returncode == 0
+        assert contents(back if backwards else database) == before
+        opened(Settings.from_environ()).close()
 
 
 class TestPlaces:

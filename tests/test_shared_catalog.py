@@ -308,6 +308,32 @@ class TestChanging:
         clock.now += service_module.BUSY_SECONDS
         assert here.create(id="movies")["id"] == "movies"
 
+    def test_what_takes_long_to_make_stays_taken(self, here, there, clock):
+        """As long as its documents come."""
+
+        def slowly() -> Iterator[dict[str, Any]]:
+            for number in range(5):
+                clock.now += service_module.RENEW_SECONDS
+                if number:
+                    with pytest.raises(CollectionExists):
+                        there.create(id="movies")
+                yield {"_id": number}
+
+        assert here.create(id="movies", documents=slowly())["count"] == 5
+
+    def test_a_migration_that_was_cut_short_is_known(self, here, there, clock):
+        """To every process, until it has ended; other changes of the catalog leave it as it is."""
+        here.begin_migration("elsewhere")
+        here.create(id="movies")
+        clock.now += 1
+        there.rotate("movies", "read")
+
+        assert there.unfinished == "elsewhere"
+        there.end_migration()
+        clock.now += 1
+        assert here.describe("movies")["count"] == 0
+        assert here.unfinished is None
+
     def test_nobody_makes_what_is_being_removed(self, here, there, database, clock, monkeypatch):
         """A late removal would take the new documents."""
         here.create(id="movies", documents=[{"_id": 1}])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +19,9 @@ if TYPE_CHECKING:
     from connectome.query import Document, Projection
     from connectome.stores import Collection
 
+# Documents that are copied at once: so many, and so many bytes of BSON, but one at least.
 _BATCH: Final = 1000
+_BATCH_BYTES: Final = 2**24
 _DAY_SECONDS: Final = 86400.0
 
 
@@ -32,7 +33,8 @@ def migrate(source: str | None, target: str | None, resume: bool) -> None:
     """
     Copy every collection to another store: documents, schemas, credentials, pinned indexes.
 
-    Nothing else may write to either of them meanwhile.  What is copied stays where it was.  A URL with a password is
+    Nothing else may write to either of them meanwhile; where a migration was cut short, its target is not opened until
+    --resume has finished it.  What is copied stays where it was.  A URL with a password is
     not for the command line, where others can read it: CONNECTOME_STORE stands for the database, on either side.
     """
     from connectome.query.deadline import deadline
@@ -40,8 +42,13 @@ def migrate(source: str | None, target: str | None, resume: bool) -> None:
     from connectome.stores import open_store
 
     places = _places(source, target)
+    limit = Settings.from_environ().max_document_bytes
     with deadline(_DAY_SECONDS), ExitStack() as stack:
-        here, there = (stack.enter_context(closing(Service(open_store(place)))) for place in places)
+        here, there = (
+            stack.enter_context(closing(Service(open_store(place, max_document_bytes=limit)))) for place in places
+        )
+        if here.unfinished is not None:
+            raise StoreFailed(f"{here.place} has not all that it shall get from {here.unfinished}: finish that first")
         names = [each["id"] for each in here.collections()]
         taken = [name for name in names if name in there]
         if taken and not resume:
@@ -49,15 +56,19 @@ def migrate(source: str | None, target: str | None, resume: bool) -> None:
                 f"{there.place} has {', '.join(taken)} already: move them away, or, where an earlier migration was cut "
                 "short, go on with it by --resume"
             )
+        there.begin_migration(here.place)
+        # First all of them, so that a schema that cannot be enforced there is told at once.
         for name in names:
             if name not in there:
                 there.create(**here.recipe(name))
+        for name in names:
             count = _copied(here.collection(name), there.collection(name), name)
             for index in here.indexes(name):
                 if index.pinned:
                     there.pin(name, index.path)
             click.echo(f"{name}: {plural(count, 'document')}", err=True)
-    click.echo(f"{plural(len(names), 'collection')} copied and counted", err=True)
+        there.end_migration()
+        click.echo(f"{plural(len(names), 'collection')} copied and counted", err=True)
 
 
 def _places(source: str | None, target: str | None) -> tuple[Path | str, Path | str]:
@@ -100,10 +111,19 @@ def _copied(source: Collection, target: Collection, name: str) -> int:
 
 
 def _batches(collection: Collection, projection: Projection | None = None) -> Iterator[list[Document]]:
+    import bson
+
     from connectome.stores import Find
 
-    documents = collection.find(Find(projection=projection or Find.projection))
-    while batch := list(islice(documents, _BATCH)):
+    batch: list[Document] = []
+    size = 0
+    for document in collection.find(Find(projection=projection or Find.projection)):
+        batch.append(document)
+        size += len(bson.encode(document))
+        if len(batch) == _BATCH or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
         yield batch
 
 

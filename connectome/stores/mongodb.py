@@ -30,12 +30,15 @@ import pymongo
 from bson import ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient, ReadPreference, ReplaceOne, WriteConcern
 from pymongo.client_session import ClientSession
 from pymongo.errors import (
     BulkWriteError,
     CollectionInvalid,
     ConnectionFailure,
+    DocumentTooLarge,
+    ExecutionTimeout,
     InvalidName,
     InvalidURI,
     OperationFailure,
@@ -66,7 +69,7 @@ from connectome.errors import (
     pointer_to,
 )
 from connectome.extjson import preview
-from connectome.query import Document, Filter, Pipeline, Value
+from connectome.query import Document, Filter, Pipeline, Projection, Value
 from connectome.query.clock import new_id
 from connectome.query.deadline import expired, remaining
 from connectome.query.values import SortKey, integral, sort_key
@@ -107,11 +110,24 @@ _MEETINGS: Final = 1024
 _CODEC: Final[CodecOptions[Document]] = CodecOptions(
     document_class=dict, tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
+# With documents that are not looked into; so that a {"$ref": …, "$id": …} stays the document that it is.
+_UNREAD: Final[CodecOptions[RawBSONDocument]] = CodecOptions(
+    document_class=RawBSONDocument, tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
+)
 # Where the URL does not say it: an acknowledged write has been kept by most members, and survives one that is lost; a
-# request learns soon that there is nobody to answer, and may come again.
-_DEFAULTS: Final[Mapping[str, Any]] = {"w": "majority", "serverSelectionTimeoutMS": 5000, "connectTimeoutMS": 5000}
+# request learns soon that there is nobody to answer, or too few to keep it, and may come again.
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    "w": "majority",
+    "wTimeoutMS": 10000,
+    "serverSelectionTimeoutMS": 5000,
+    "connectTimeoutMS": 5000,
+}
 # As long as MongoDB lets a transaction live.
 _BATCH_SECONDS: Final = 60.0
+# So long a server that was lost is asked to forget a transaction.
+_ENDING_SECONDS: Final = 1.0
+# And so long to keep one, which is time enough for another member to become primary.
+_COMMIT_SECONDS: Final = 15.0
 # An upsert that finds nothing, and is told that somebody was faster, looks again.
 _UPSERT_ATTEMPTS: Final = 5
 # Of so many documents it is looked at what a refused request does to them, or a rehearsed one.
@@ -129,13 +145,18 @@ _MONGODB_ALONE: Final = "CommandNotSupported"
 _TIME_EXPIRED: Final = 50
 _INDEX_THERE_OTHERWISE: Final = frozenset({85, 86})
 _NO_INDEX: Final = frozenset({26, 27})
+_ALREADY_THERE: Final = frozenset({48})
+_NOT_ALLOWED: Final = frozenset({13})
+_CANNOT_CREATE_INDEX: Final = 67
 _INVALID_DOCUMENT: Final = 121
 _DUPLICATE: Final = frozenset({11000, 11001, 12582})
 _DISK_FULL: Final = 14031
 # The server, or the user it knows us by, is to blame, whatever was asked.
 _NOT_THE_REQUEST: Final = frozenset(
-    {6, 7, 11, 13, 18, 64, 89, 91, 100, 112, 133, 134, 189, 202, 211, 225, 234, 246, 251, 262, 290, 317, 358}
-    | {384, 391, 9001, 10107, 11600, 11602, 13388, 13435, 13436}
+    {6, 7, 11, 13, 18, 24, 43, 46, 64, 70, 89, 91, 94, 100, 112, 117, 133, 134, 143, 149, 150, 175, 189, 202, 211}
+    | {215, 216, 217, 225, 234, 237, 239, 246, 249, 250, 251, 262, 267, 272, 279, 281, 282, 290, 314, 317, 319, 355}
+    | {358, 363, 365, 371, 384, 391, 402, 407, 412, 433, 449, 8000, 9001, 10107, 11600, 11601, 11602, 13388, 13435}
+    | {13436}
 )
 # Names of codes: a refused write comes with its number alone.
 _NAMES: Final[Mapping[int, str]] = {
@@ -143,7 +164,13 @@ _NAMES: Final[Mapping[int, str]] = {
     9: "FailedToParse",
     14: "TypeMismatch",
     15: "Overflow",
+    16: "InvalidLength",
+    17: "ProtocolError",
+    20: "IllegalOperation",
+    22: "InvalidBSON",
     28: "PathNotViable",
+    30: "InvalidPath",
+    34: "CannotBackfillArray",
     40: "ConflictingUpdateOperators",
     52: "DollarPrefixedFieldName",
     53: "InvalidIdField",
@@ -154,9 +181,22 @@ _NAMES: Final[Mapping[int, str]] = {
     61: "ShardKeyNotFound",
     66: "ImmutableField",
     72: "InvalidOptions",
+    115: "CommandNotSupported",
+    146: "ExceededMemoryLimit",
+    159: "DurationOverflow",
     168: "InvalidPipelineOperator",
+    171: "CannotIndexParallelArrays",
+    224: "QueryFeatureNotAllowed",
+    238: "NotImplemented",
     241: "ConversionFailure",
+    257: "TransactionTooLarge",
+    263: "OperationNotSupportedInTransaction",
+    292: "QueryExceededMemoryLimitNoDiskUseAllowed",
+    388: "TransactionTooLargeForCache",
     10334: "BSONObjectTooLarge",
+    # What an update, and an upsert, would make of a document.
+    17419: "BSONObjectTooLarge",
+    17420: "BSONObjectTooLarge",
 }
 
 
@@ -204,7 +244,8 @@ def _at_the_server(place: str, *, writing: bool = False) -> Iterator[None]:
         raise StoreFailed(f"no server of {place} could be reached: nothing was changed") from None
     except ConnectionFailure as error:  # NotPrimaryError and network timeouts included
         _log.warning("%s: %s", place, error)
-        if writing:
+        # Before a transaction is committed nothing of it is kept.
+        if writing and not error.has_error_label("TransientTransactionError"):
             raise OutcomeUnknown(
                 f"the connection to {place} was lost, and it is not known whether the change was kept"
             ) from None
@@ -226,8 +267,10 @@ def _at_the_server(place: str, *, writing: bool = False) -> Iterator[None]:
                 f"{place} could not confirm that enough of its members have kept the change"
             ) from error
         raise
-    except (BSONError, OverflowError) as error:  # DocumentTooLarge is an error of BSON's
+    except DocumentTooLarge as error:
         raise InvalidRequest(f"MongoDB cannot keep it: {error}", code="BSONObjectTooLarge", pointer=None) from None
+    except (BSONError, OverflowError) as error:
+        raise InvalidRequest(f"MongoDB cannot take it: {error}", code="BadValue", pointer=None) from None
     except InvalidSettings as error:  # of a mongodb+srv:// URL, what DNS says is found out late
         _log.warning("%s: %s", place, error)
         raise StoreFailed(f"{place} cannot be connected to: DNS does not know it, or an option is wrong") from None
@@ -260,7 +303,8 @@ def _blamed(error: OperationFailure, *attempts: Callable[[], object]) -> Request
     refusal = _refusal(error)
     for attempt in attempts:
         try:
-            attempt()
+            with pymongo.timeout(remaining()):
+                attempt()
         except RequestError as ours:
             if ours.code == refusal.name:
                 return ours
@@ -290,9 +334,20 @@ class MongoDBCollection:
         return self._store.database[self._name]
 
     @contextmanager
-    def _answering(self, *, writing: bool = False) -> Iterator[None]:
+    def _answering(self, *, writing: bool = False, seconds: float | None = None) -> Iterator[None]:
+        """
+        Ask the server something; what it is to blame for is raised as ours.
+
+        Args:
+            seconds: How long all that is sent may take; the server is told it as maxTimeMS.
+        """
         with _at_the_server(self._store.place, writing=writing):
-            yield
+            if seconds is None:
+                yield
+                return
+            self._store.await_primary()
+            with pymongo.timeout(seconds):
+                yield
 
     # Reading
 
@@ -302,38 +357,50 @@ class MongoDBCollection:
     def encoded(self, find: Find) -> Iterator[bytes]:
         return map(extjson.encode, self.find(find))
 
-    def _cursor(self, find: Find, session: _Session = None) -> pymongo.cursor.Cursor[Document]:
-        return self._documents.find(
+    def _cursor(self, find: Find) -> Any:
+        skip = min(find.skip, _MOST)
+        return self._documents.find_raw_batches(
             find.filter.source,
             find.projection.source or None,
             sort=_sort(find.sort.source),
-            skip=min(find.skip, _MOST),
-            limit=min(find.limit, _MOST),
+            skip=skip,
+            limit=min(find.limit, _MOST - skip),
             max_time_ms=_milliseconds(),
-            session=session,
         )
 
-    def _begun(self, cursor: Any, *attempts: Callable[[], object]) -> Iterator[Document]:
+    def _begun(self, batches: Any, *attempts: Callable[[], object]) -> Iterator[Document]:
         """The documents of a cursor; what the server refuses is raised here and now, before an answer begins."""
         try:
             with self._answering():
-                first = list(islice(cursor, 1))
+                first = list(islice(batches, 1))
         except OperationFailure as error:
             raise _blamed(error, *attempts) from None
-        return self._streamed(first, cursor)
+        return self._streamed(first, batches)
 
-    def _streamed(self, first: Sequence[Document], cursor: Any) -> Iterator[Document]:
-        with cursor:
-            yield from first
+    def _streamed(self, first: Sequence[bytes], batches: Any) -> Iterator[Document]:
+        with batches:
+            for batch in first:
+                yield from _decoded(batch)
             try:
                 with self._answering():
-                    yield from cursor
+                    for batch in batches:
+                        yield from _decoded(batch)
             except OperationFailure as error:
                 raise _blamed(error) from None
 
+    def _matching(
+        self, filter: Any, projection: Any = None, *, limit: int = 0, session: _Session = None
+    ) -> Iterator[Document]:
+        """What matches, for the store itself: as the primary has it now, and nothing that is raised is translated."""
+        there = self._documents.with_options(read_preference=ReadPreference.PRIMARY)
+        batches: Any = there.find_raw_batches(filter, projection, limit=limit, session=session)
+        with batches:
+            for batch in batches:
+                yield from _decoded(batch)
+
     def _asked(self, find: Find) -> None:
         """Answer a question about some documents by our engine."""
-        some = list(self._documents.find(limit=_SAMPLE))
+        some = list(self._matching({}, limit=_SAMPLE))
         found = find.sort(find.filter.select(some))
         for document in found:
             find.projection(document)
@@ -341,15 +408,15 @@ class MongoDBCollection:
     def aggregate(self, pipeline: Pipeline) -> Iterator[Document]:
         def tried() -> None:
             """Have our engine run the pipeline over some documents, where it knows all the stages."""
-            for _ in pipeline(list(self._documents.find(limit=_SAMPLE))):
+            for _ in pipeline(list(self._matching({}, limit=_SAMPLE))):
                 pass
 
         try:
             with self._answering():
-                cursor = self._documents.aggregate(pipeline.source, maxTimeMS=_milliseconds())
+                batches = self._documents.aggregate_raw_batches(pipeline.source, maxTimeMS=_milliseconds())
         except OperationFailure as error:
             raise _blamed(error, tried) from None
-        return self._begun(cursor, tried)
+        return self._begun(batches, tried)
 
     def explain(self, find: Find) -> Explanation:
         question = {
@@ -358,7 +425,7 @@ class MongoDBCollection:
             "projection": find.projection.source,
             "sort": dict(_sort(find.sort.source) or ()),
             "skip": min(find.skip, _MOST),
-            "limit": min(find.limit, _MOST),
+            "limit": min(find.limit, _MOST - min(find.skip, _MOST)),
         }
         try:
             with self._answering():
@@ -368,6 +435,8 @@ class MongoDBCollection:
         except OperationFailure as error:
             raise _blamed(error, lambda: self._asked(find)) from None
         stage, path = _winning(told["queryPlanner"]["winningPlan"])
+        # Where it can be told without a look that nothing matches, the server looks nowhere.
+        stage = stage or "EOF"
         executed = told["executionStats"]
         return Explanation(
             stage, path, executed["totalDocsExamined"], executed["nReturned"], executed["executionTimeMillis"] / 1000
@@ -379,9 +448,16 @@ class MongoDBCollection:
                 if not filter.source:
                     # Known to the server; to count them it would read a whole index.
                     return self._documents.estimated_document_count(maxTimeMS=_milliseconds())
-                return self._documents.count_documents(filter.source, maxTimeMS=_milliseconds())
+                return self._counted(filter)
         except OperationFailure as error:
             raise _blamed(error, lambda: self._asked(Find(filter))) from None
+
+    def _counted(self, filter: Filter) -> int:
+        if not filter.distance:
+            return self._documents.count_documents(filter.source, maxTimeMS=_milliseconds())
+        # MongoDB counts by a pipeline, which knows no $near.
+        batches = self._cursor(Find(filter, Projection({"_id": 1})))
+        return sum(len(_decoded(batch)) for batch in batches)
 
     # Writing
 
@@ -398,13 +474,13 @@ class MongoDBCollection:
                 admitted.append(self._admitted(document))
         if not admitted:
             return []
+        alone = len(admitted) == 1
         try:
-            with self._answering(writing=True):
-                if len(admitted) == 1:
+            with self._answering(writing=True, seconds=None if alone else _BATCH_SECONDS):
+                if alone:
                     self._documents.insert_one(admitted[0])
                 elif self._store.transactions:
-                    with pymongo.timeout(_BATCH_SECONDS):
-                        self._together(lambda session: self._documents.insert_many(admitted, session=session))
+                    self._together(lambda session: self._documents.insert_many(admitted, session=session))
                 else:
                     self._insert_one_after_the_other(admitted)
         except OperationFailure as error:
@@ -444,7 +520,7 @@ class MongoDBCollection:
                 return done
 
             try:
-                with self._answering(writing=True), pymongo.timeout(_BATCH_SECONDS):
+                with self._answering(writing=True, seconds=_BATCH_SECONDS):
                     if self._store.transactions:
                         return self._together(act)
                     try:
@@ -464,25 +540,28 @@ class MongoDBCollection:
             self._documents.insert_many(documents, session=session)
             return Loaded(len(documents))
         unique: dict[SortKey, Document] = {}
-        for document in documents:
+        positions: dict[SortKey, int] = {}
+        for position, document in enumerate(documents):
             key = sort_key(document["_id"])
             if on_duplicate == "replace" or key not in unique:
-                unique[key] = document
+                unique[key], positions[key] = document, position
         again = len(documents) - len(unique)
         query = {"_id": {"$in": [document["_id"] for document in unique.values()]}}
         taken: dict[SortKey, Value] = {
-            sort_key(found["_id"]): found["_id"] for found in self._documents.find(query, {"_id": 1}, session=session)
+            sort_key(found["_id"]): found["_id"] for found in self._matching(query, {"_id": 1}, session=session)
         }
-        fresh = [document for key, document in unique.items() if key not in taken]
+        fresh = {key: document for key, document in unique.items() if key not in taken}
         if fresh:
-            self._documents.insert_many(fresh, session=session)
+            with _placing([positions[key] for key in fresh]):
+                self._documents.insert_many(fresh.values(), session=session)
         if on_duplicate == "skip":
             return Loaded(len(fresh), skipped=len(taken) + again)
         replacing = [
             ReplaceOne({"_id": {"$eq": identity}}, {**unique[key], "_id": identity}) for key, identity in taken.items()
         ]
         if replacing:
-            self._documents.bulk_write(replacing, session=session)
+            with _placing([positions[key] for key in taken]):
+                self._documents.bulk_write(replacing, session=session)
         return Loaded(len(fresh), replaced=len(taken) + again)
 
     def _insert_one_after_the_other(self, documents: list[Document]) -> None:
@@ -535,10 +614,39 @@ class MongoDBCollection:
 
     def _together(self, act: Callable[[ClientSession], _Result]) -> _Result:
         """Do it in a transaction, again where the server asks for that; it is given up when the time is over."""
+
+        lost: ConnectionFailure | None = None
+
+        def tried(session: ClientSession) -> _Result:
+            nonlocal lost
+            self._store.await_primary()
+            try:
+                done = act(session)
+            except ConnectionFailure as error:
+                lost = error
+                # Left alone pymongo asks for an end of it until the time is over; the server ends it by itself, too.
+                with pymongo.timeout(_ENDING_SECONDS):
+                    session.abort_transaction()
+                raise
+            if session.in_transaction:
+                with pymongo.timeout(_COMMIT_SECONDS):
+                    session.commit_transaction()
+            return done
+
         with self._store.client.start_session() as session:
-            return session.with_transaction(
-                act, write_concern=WriteConcern("majority"), read_preference=ReadPreference.PRIMARY
-            )
+            try:
+                return session.with_transaction(
+                    tried, write_concern=WriteConcern("majority"), read_preference=ReadPreference.PRIMARY
+                )
+            except PyMongoError as error:
+                if error.has_error_label("UnknownTransactionCommitResult"):
+                    _log.warning("%s: %s", self._store.place, error)
+                    raise OutcomeUnknown(
+                        f"{self._store.place} was lost when it was to keep the change, and nobody knows whether it did"
+                    ) from None
+                # When the time is over, that is all that pymongo says, be it the server that was away.
+                reason = (error.__cause__ or lost) if isinstance(error, ExecutionTimeout) else None
+                raise reason or error from None
 
     def update(self, modify: Modify, guard: Guard = NO_GUARD) -> Modified:
         if modify.upsert:
@@ -546,7 +654,7 @@ class MongoDBCollection:
         attempt = 0
         while True:
             try:
-                with self._answering(writing=True), pymongo.timeout(remaining()):
+                with self._answering(writing=True, seconds=remaining()):
                     return self._updated(modify, guard)
             except OperationFailure as error:
                 attempt += 1
@@ -571,8 +679,8 @@ class MongoDBCollection:
             return foreseen if guard.dry_run else self._sent(modify, None)
 
         def guarded(session: ClientSession) -> Modified:
-            matching = self._documents.find(modify.filter.source, session=session)
-            before = list(matching.limit(_SAMPLE if modify.multi else 1)) if guard.dry_run else []
+            matching = self._matching(modify.filter.source, limit=_SAMPLE if modify.multi else 1, session=session)
+            before = list(matching) if guard.dry_run else []
             modified = self._sent(modify, session)
             guard.check(modified.modified + (modified.upserted is not None))
             if not guard.dry_run:
@@ -581,6 +689,8 @@ class MongoDBCollection:
             session.abort_transaction()
             return Modified(modified.matched, modified.modified, modified.upserted, examples)
 
+        if modify.upsert:
+            _ = self._store.meetings
         return self._together(guarded)
 
     def _examples(self, before: list[Document], modified: Modified, session: ClientSession) -> Sequence[Example]:
@@ -590,7 +700,7 @@ class MongoDBCollection:
         identities = [document["_id"] for document in before]
         after = {
             extjson.encode(document["_id"], mode="canonical"): document
-            for document in self._documents.find({"_id": {"$in": identities}}, session=session)
+            for document in self._matching({"_id": {"$in": identities}}, session=session)
         }
         pairs = ((old, after[extjson.encode(old["_id"], mode="canonical")]) for old in before)
         changed = (
@@ -626,10 +736,14 @@ class MongoDBCollection:
 
         To MongoDB two upserts that find nothing have nothing in common, and both create a document, unless an index is
         unique.  Here both change one record: the later one is sent back, looks again, and finds what the other created.
+        Filters that fix the same values meet, however they are written.
         """
-        text = f"{self._name} {extjson.dumps(filter.source, mode='canonical')}"
+        fixed = {
+            path: value if (whole := integral(value)) is None else whole for path, value in _equalities(filter).items()
+        }
+        text = f"{self._name} {extjson.dumps(dict(sorted(fixed.items())), mode='canonical')}"
         meeting = int.from_bytes(sha256(text.encode()).digest()[:8], "big") % _MEETINGS
-        self._store.database[MEETINGS].update_one({"_id": meeting}, {"$inc": {"n": 1}}, upsert=True, session=session)
+        self._store.meetings.update_one({"_id": meeting}, {"$inc": {"n": 1}}, upsert=True, session=session)
 
     def _modified(self, modify: Modify, filter: Any, source: Any, session: _Session, *, upsert: bool) -> Modified:
         # A command about one document can be sent again when the connection is lost.
@@ -644,31 +758,34 @@ class MongoDBCollection:
         if "upserted" not in told:
             return Modified(told["n"], told["nModified"])
         identity = told["upserted"]
-        document = self._documents.find_one({"_id": {"$eq": identity}}, session=session)
-        return Modified(0, 0, upserted=document or {"_id": identity})
+        (document,) = [*self._matching({"_id": {"$eq": identity}}, limit=1, session=session)] or [{"_id": identity}]
+        return Modified(0, 0, upserted=document)
 
     def _rehearsed(self, modify: Modify, *, at_most: int = 0) -> Modified:
         """What our engine makes of an update of all that matches, or ``at_most`` so many; where it refuses one."""
-        matching = self._documents.find(
-            modify.filter.source, limit=at_most if modify.multi else 1, max_time_ms=_milliseconds()
-        )
         matched = modified = 0
         examples: list[Example] = []
-        with matching:
-            for document in matching:
-                after = modify.update.apply(document, modify.filter)
-                matched += 1
-                modified += after is not document
-                if after is not document and len(examples) < MAX_EXAMPLES:
-                    examples.append((document, after))
+        for document in self._matching(modify.filter.source, limit=at_most if modify.multi else 1):
+            after = modify.update.apply(document, modify.filter)
+            matched += 1
+            modified += after is not document
+            if after is not document and len(examples) < MAX_EXAMPLES:
+                examples.append((document, after))
         if not matched and modify.upsert:
             created = _created(modify)
             return Modified(0, 0, created, [(None, created)])
         return Modified(matched, modified, examples=examples)
 
     def _update_violates(self, refusal: _Refusal, modify: Modify) -> SchemaViolation:
-        """Which document an update would have broken, and how: our engine finds out."""
-        for document in self._documents.find(modify.filter.source, limit=_SAMPLE if modify.multi else 1):
+        """Which document an update would have broken, and how: our engine finds out, where it can."""
+        try:
+            with pymongo.timeout(remaining()):
+                return self._found_violating(refusal, modify)
+        except (ConnectomeError, PyMongoError):
+            return self._violation(refusal, [])
+
+    def _found_violating(self, refusal: _Refusal, modify: Modify) -> SchemaViolation:
+        for document in self._matching(modify.filter.source, limit=_SAMPLE if modify.multi else 1):
             after = modify.update.apply(document, modify.filter)
             if after is not document and self._schema and self._schema.failures(extjson.to_json(after)):
                 return self._violation(refusal, [((), after)], identity=document["_id"])
@@ -677,19 +794,19 @@ class MongoDBCollection:
 
     def delete_one(self, filter: Filter) -> Deleted:
         try:
-            with self._answering(writing=True), pymongo.timeout(remaining()):
+            with self._answering(writing=True, seconds=remaining()):
                 return Deleted(self._documents.delete_one(filter.source).deleted_count)
         except OperationFailure as error:
             raise _blamed(error, lambda: self._asked(Find(filter))) from None
 
     def delete_many(self, filter: Filter, guard: Guard = NO_GUARD) -> Deleted:
         try:
-            with self._answering(writing=not guard.dry_run), pymongo.timeout(remaining()):
+            with self._answering(writing=not guard.dry_run, seconds=remaining()):
                 if guard.dry_run or (guard.max_affected is not None and not self._store.transactions):
-                    count = self._documents.count_documents(filter.source)
+                    count = self._counted(filter)
                     guard.check(count)
                     if guard.dry_run:
-                        some = self._documents.find(filter.source, limit=MAX_EXAMPLES)
+                        some = self._matching(filter.source, limit=MAX_EXAMPLES)
                         return Deleted(count, [(document, None) for document in some])
                 one = guard.max_affected is None and "_id" in _equalities(filter)
                 if one or not self._store.transactions:
@@ -728,7 +845,7 @@ class MongoDBCollection:
             self._store.database.command("collMod", self._name, **_validation(schema))
 
     def _require_satisfied(self, schema: Schema) -> None:
-        for document in self._documents.find({"$nor": [validator(schema.source)]}, limit=1):
+        for document in self._matching({"$nor": [validator(schema.source)]}, limit=1):
             failures = schema.failures(extjson.to_json(document)) or [
                 Failure("the document does not satisfy the schema as MongoDB reads it", "")
             ]
@@ -737,14 +854,15 @@ class MongoDBCollection:
     def indexes(self) -> list[Index]:
         with _keeping(self._store.place):
             sizes = self._store.database.command("collStats", self._name).get("indexSizes", {})
+            keys = {each["name"]: list(each["key"]) for each in self._documents.list_indexes()}
             # Each shard tells of its own.
             uses: dict[str, int] = {}
-            keys: dict[str, list[str]] = {}
-            for each in self._documents.aggregate([{"$indexStats": {}}]):
-                keys[each["name"]] = list(each["key"])
-                uses[each["name"]] = uses.get(each["name"], 0) + each["accesses"]["ops"]
+            # Whoever has readWrite and dbAdmin may not ask for it: uses are then not known.
+            with _tolerating(_NOT_ALLOWED):
+                for each in self._documents.aggregate([{"$indexStats": {}}]):
+                    uses[each["name"]] = uses.get(each["name"], 0) + each["accesses"]["ops"]
         found = [
-            Index(path := ", ".join(paths), path in self._pinned, uses[name], int(sizes.get(name, 0)))
+            Index(path := ", ".join(paths), path in self._pinned, uses.get(name, 0), int(sizes.get(name, 0)))
             for name, paths in keys.items()
             if paths != ["_id"]
         ]
@@ -754,12 +872,12 @@ class MongoDBCollection:
         wanted = frozenset(paths)
         with _keeping(self._store.place, writing=True):
             for path in sorted(wanted - self._pinned):
-                with _tolerating(_INDEX_THERE_OTHERWISE):
-                    self._documents.create_index([(path, pymongo.ASCENDING)])
-            # Only what was pinned here: an index that the database's owner made is nobody else's to drop.
+                with _tolerating(_INDEX_THERE_OTHERWISE), _making_indexes(path):
+                    self._documents.create_index([(path, pymongo.ASCENDING)], name=_index_name(path))
+            # By name: an index of the same path that the database's owner made is nobody else's to drop.
             for path in self._pinned - wanted:
                 with _tolerating(_NO_INDEX):
-                    self._documents.drop_index([(path, pymongo.ASCENDING)])
+                    self._documents.drop_index(_index_name(path))
         self._pinned = wanted
 
     def sync(self) -> None:
@@ -771,10 +889,25 @@ class MongoDBCollection:
             return int(self._store.database.command("collStats", self._name).get("size", 0))
 
 
+def _decoded(batch: bytes) -> list[Document]:
+    """Documents that lie one behind the other, in the values of the language alone."""
+    if b"$ref\0" not in batch:
+        return bson.decode_all(batch, _CODEC)
+    # Of a document with such a field pymongo would make a reference, of which the order of fields cannot be told.
+    return [_plain(document) for document in bson.decode_all(batch, _UNREAD)]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, RawBSONDocument):
+        return {name: _plain(each) for name, each in value.items()}
+    return [*map(_plain, value)] if type(value) is list else value
+
+
 def _waiting(file: IO[bytes]) -> Iterator[Document]:
     """The documents in a file, from the first on."""
     file.seek(0)
-    return bson.decode_file_iter(file, _CODEC)
+    for document in bson.decode_file_iter(file, _UNREAD):
+        yield from _decoded(bytes(document.raw))
 
 
 def _sort(source: Any) -> list[tuple[str, Any]] | None:
@@ -811,6 +944,17 @@ def _equalities(filter: Filter) -> Mapping[str, Value]:
         return filter.equalities
     except QueryError:
         return {}
+
+
+@contextmanager
+def _placing(positions: Sequence[int]) -> Iterator[None]:
+    """Have an error about the first, second … of some documents be about those that are at these positions."""
+    try:
+        yield
+    except BulkWriteError as error:
+        for each in error.details["writeErrors"]:
+            each["index"] = positions[each["index"]]
+        raise
 
 
 def _is_about_one(modify: Modify) -> bool:
@@ -897,6 +1041,24 @@ def _taking_schemas() -> Iterator[None]:
         ) from None
 
 
+def _index_name(path: str) -> str:
+    """The name of an index that was made here."""
+    return f"connectome.{path}"
+
+
+@contextmanager
+def _making_indexes(path: str) -> Iterator[None]:
+    """Tell an index that cannot be, such as one more than MongoDB keeps of a collection, from a failing server."""
+    try:
+        yield
+    except OperationFailure as error:
+        if (refusal := _refusal(error)).code != _CANNOT_CREATE_INDEX:
+            raise
+        raise InvalidRequest(
+            f"MongoDB makes no index of {preview(path)}: {refusal.message}", code=refusal.name, pointer=None
+        ) from None
+
+
 @contextmanager
 def _tolerating(codes: frozenset[int]) -> Iterator[None]:
     """Take a refusal by one of these codes for success: somebody else has done it already."""
@@ -918,7 +1080,10 @@ class RecordLedger:
 
     @property
     def _records(self) -> _Documents:
-        return self._store.database[RECORDS].with_options(read_preference=ReadPreference.PRIMARY)
+        # Whatever the URL says of documents: a credential that was revoked does not come back.
+        return self._store.database[RECORDS].with_options(
+            read_preference=ReadPreference.PRIMARY, write_concern=WriteConcern("majority")
+        )
 
     def load(self) -> dict[str, Any]:
         with _keeping(self._store.place):
@@ -986,6 +1151,9 @@ class MongoDBStore:
         except (InvalidSettings, InvalidName):
             self.client.close()
             raise ConfigurationError(_EXPECTED) from None
+        if not self.database.write_concern.acknowledged:
+            self.client.close()
+            raise ConfigurationError("with w=0 nobody would know whether a write was kept: leave it out of the URL")
         parts = urlsplit(url)
         self.place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{self.database.name}"
         try:
@@ -1001,6 +1169,25 @@ class MongoDBStore:
             told = self.client.admin.command("hello")
         return "setName" in told or told.get("msg") == "isdbgrid"
 
+    @cached_property
+    def meetings(self) -> _Documents:
+        """Where upserts meet; made beforehand, since a transaction that reaches several shards can make nothing."""
+        with _tolerating(_ALREADY_THERE):
+            self.database.create_collection(MEETINGS, check_exists=False)
+        return self.database[MEETINGS]
+
+    def await_primary(self) -> None:
+        """
+        Return when there is a server that writes, which is at once where one is known.
+
+        For an operation with a time of its own pymongo waits so long, and not as long as the URL says.
+
+        Raises:
+            ServerSelectionTimeoutError: There is none.
+        """
+        with pymongo.timeout(None):
+            _ = self.client.is_primary
+
     def schema(self, source: Any) -> Schema:
         compiled = Schema(source)
         validator(source)
@@ -1011,7 +1198,10 @@ class MongoDBStore:
             with _keeping(self.place, writing=True), _taking_schemas():
                 try:
                     self.database.create_collection(name, **_validation(schema))
-                except CollectionInvalid:
+                except (CollectionInvalid, OperationFailure) as error:
+                    # pymongo looks first; somebody may still be faster.
+                    if isinstance(error, OperationFailure) and _refusal(error).code not in _ALREADY_THERE:
+                        raise
                     raise CollectionExists(f"the database holds a collection {name!r} already") from None
         return MongoDBCollection(self, name, schema)
 

@@ -68,6 +68,10 @@ _UNTRANSLATED: Final = frozenset(
 )
 
 
+# Keywords that name fields, which MongoDB reads as paths.
+_NAMING: Final = frozenset({"properties", "required", "dependentRequired", "dependentSchemas"})
+
+
 class _Scope:
     """Where a schema stands: the root's definitions, and those that lead here."""
 
@@ -115,6 +119,8 @@ def _translated(source: Any, scope: _Scope) -> _Dialect:
     parts: list[_Dialect] = []
     for keyword, operand in source.items():
         with at(keyword):
+            if keyword in _NAMING and (pathlike := [name for name in operand if not name or "." in name]):
+                raise _refused(f"MongoDB takes {pathlike[0]!r} for a path and not for the name of a field")
             if keyword in _UNTRANSLATED:
                 raise _refused(f"MongoDB cannot enforce the keyword {keyword!r}")
             if keyword in _SAME:

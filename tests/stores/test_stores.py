@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from birds import BIRDS, assert_identical, change, everything, outcome
@@ -26,7 +26,7 @@ from connectome.errors import (
     TooManyAffected,
     UpdateError,
 )
-from connectome.query import Filter, Projection, Sort
+from connectome.query import Filter, Pipeline, Projection, Sort
 from connectome.schemas import Schema
 from connectome.stores import Collection, Find, Guard, Store, open_store
 from connectome.stores.base import Loaded
@@ -464,6 +464,28 @@ class TestRoundTrip:
         assert_identical(everything(collection), expected)
         assert_identical(everything(store.collection("things", None)), expected)
         store.drop("things")
+
+
+class TestReferences:
+    # References as drivers write them, one of them in an array, and what only looks like one.
+    HOLDING: ClassVar = [
+        {"_id": 1, "to": {"$ref": "birds", "$id": ObjectId("5" * 24), "$db": "d", "more": 1}},
+        {"_id": 2, "list": [[{"$ref": "a", "$id": 2}], {"$ref": 5, "$id": 1}], "$ref": "a", "$id": None},
+        {"_id": 3, "text": "$ref\0"},
+    ]
+
+    def test_a_document_that_refers_to_another_is_a_document(self, store):
+        """It comes back with its fields in their order, whichever way it came and goes."""
+        collection = store.collection("things", None, new=True)
+        collection.insert_many(self.HOLDING)
+        assert_identical(everything(collection), self.HOLDING)
+
+        store.drop("things")
+        collection = store.collection("things", None, new=True)
+        collection.load(self.HOLDING, on_duplicate="skip")
+        assert_identical(everything(collection), self.HOLDING)
+        assert list(collection.encoded(Find())) == [extjson.encode(each) for each in self.HOLDING]
+        assert_identical(list(collection.aggregate(Pipeline([{"$sort": {"_id": 1}}]))), self.HOLDING)
 
 
 class TestEncoded:
