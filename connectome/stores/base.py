@@ -84,7 +84,8 @@ class Guard:
         """
         if self.max_affected is not None and affected > self.max_affected:
             raise TooManyAffected(
-                f"{affected} document{'s' * (affected != 1)} would change, and the request allows {self.max_affected}: nothing was changed"
+                f"{affected} document{'s' * (affected != 1)} would change, and the request allows {self.max_affected}: "
+                "nothing was changed"
             )
 
 
