@@ -183,7 +183,7 @@ def difference(case: dict[str, Any], run: Callable[[], None]) -> str:
         if "refused" in case and {key: getattr(error, key) for key in expected} == expected:
             return ""
         return f"refused: {error.code} at {error.pointer}: {error.detail}"
-    except (AssertionError, ConnectomeError, PyMongoError, ValueError) as error:
+    except (AssertionError, ConnectomeError, PyMongoError, RecursionError, ValueError) as error:
         return f"{type(error).__name__}: {str(error)[:300]}"
     return "not refused" if "refused" in case else ""
 
