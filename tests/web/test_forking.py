@@ -91,6 +91,7 @@ class TestServing:
 
 WORKERS = """
 import os, sys
+from connectome.config import Settings
 from connectome.web import forking, serving
 
 def prepared(first):
@@ -102,7 +103,7 @@ def prepared(first):
 
 bound = serving.bind("127.0.0.1", 0)
 print(serving.url_of("127.0.0.1", bound), flush=True)
-forking.run(prepared, bound, workers=2, threads=1)
+forking.run(prepared, bound, Settings(server="gunicorn", store="mongodb://nowhere/x", workers=2, threads=1))
 """
 
 
