@@ -34,8 +34,8 @@ PIECE_BYTES: Final = 64 * 1024
 # A longer answer is made as it is sent.
 WHOLE_BYTES: Final = 1024 * 1024
 NO_LIMIT: Final = sys.maxsize
-# The end of an answer that could not be made to its end.
-CUT: Final = b"\n!! the server failed here: this answer is not whole\n"
+# The end of an answer that could not be made to its end: no JSON, and to a reader of CSV a cell that is never closed.
+CUT: Final = b'\n"!! the server failed here: this answer is not whole\n'
 # As werkzeug writes them.
 _STATUS_LINES: Final = {status: f"{status} {name.upper()}" for status, name in HTTP_STATUS_CODES.items()}
 
@@ -220,7 +220,7 @@ class Stream:
     Texts that are made as they are sent, with something before, between and after them, joined in pieces.
 
     How long they are is not known before the last.  What fails midway has no status left to be told by: the connection
-    ends without the last chunk.  Since granian sends one all the same, what went out ends with what is no JSON.
+    ends without the last chunk.  Since granian sends one all the same, what went out ends with what nobody can read.
     """
 
     __slots__ = ("_after", "_before", "_between", "_texts")
