@@ -122,6 +122,35 @@ class TestWorkers:
         assert (process.returncode, rest) == (0, ["closed", "closed"])
 
 
+class TestWorkersOverMongoDB:
+    def test_what_one_has_written_all_of_them_have(self, servers, tmp_path, database):
+        """Two processes answer, from one database; a signal to the first ends all of them well."""
+        options = ("--server", "gunicorn", "--workers", "2", "--store", database, "--log-format", "json")
+        with servers(tmp_path, *options, token="ca_of_the_tests") as server:
+            collection = server.admin.collection()
+            workers, written = set(), 0
+            for _ in range(300):
+                # On a connection of its own, which any of them may accept.
+                answer = collection.call("write", {"_id": written}, headers={"Connection": "close"})
+                if answer.status_code == 401:  # the other one has made it, and this one hears of it in a second
+                    time.sleep(0.1)
+                    continue
+                assert answer.status_code == 201, answer.text
+                written += 1
+                # The first part of the id of a request is that of a process.
+                workers.add(answer.headers["X-Request-Id"].partition("-")[0])
+                if len(workers) == 2 and written > 20:
+                    break
+            assert len(workers) == 2
+
+            alone = {"Connection": "close"}
+            found = [collection.call("readwithquery", {"sort": {"_id": 1}}, headers=alone) for _ in range(20)]
+            assert {each.text for each in found} == {found[0].text}
+            assert [each["_id"] for each in found[0].json()] == list(range(written))
+            assert server.end(signal.SIGTERM) == 0
+            assert not server.output.partition("stops it.\n")[2]
+
+
 def alive(server):
     """Whether requests are answered."""
     try:
