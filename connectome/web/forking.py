@@ -89,6 +89,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
         for name, value in {
             "workers": self._settings.workers,
             "threads": self._settings.threads,
+            "worker_connections": self._settings.max_connections,
             "worker_class": _Worker,
             "graceful_timeout": GRACE_SECONDS,
             # A store that takes long to open is no worker that hangs.

@@ -53,52 +53,52 @@ class Turns:
         self._free: SimpleQueue[None] = SimpleQueue()
         for _ in range(most):
             self._free.put(None)
-        # By thread: the address of the client for which it works, and since when.
-        self._working: dict[int, tuple[str, float]] = {}
+        self._begun: set[_Work] = set()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        remote: str = environ.get("REMOTE_ADDR", "")
         takes_turn = environ.get("PATH_INFO", "").startswith(OPERATIONS)
-        environ["wsgi.input"] = _Body(self, environ["wsgi.input"], remote, takes_turn)
-        self.begin(remote, takes_turn)
+        work = _Work(environ["wsgi.input"], environ.get("REMOTE_ADDR", ""), self._free if takes_turn else None)
+        environ["wsgi.input"] = work
+        self._begun.add(work)
+        if takes_turn:
+            self._free.get()
         try:
             return self.onward(environ, start_response)
         finally:
-            self.end(takes_turn)
-
-    def begin(self, remote: str, takes_turn: bool) -> None:
-        """Work, as soon as there is a turn, where one is needed."""
-        self._working[threading.get_ident()] = remote, time.monotonic()
-        if takes_turn:
-            self._free.get()
-
-    def end(self, takes_turn: bool) -> None:
-        """Let another one work."""
-        if takes_turn:
-            self._free.put(None)
-        del self._working[threading.get_ident()]
+            if takes_turn:
+                self._free.put(None)
+            self._begun.discard(work)
 
     def works_since(self, remote: str, moment: float) -> bool:
         """Whether anything has been worked on for this address since then, or longer."""
-        return any(address == remote and since <= moment for address, since in list(self._working.values()))
+        return any(_without_zone(work.remote) == remote and work.since <= moment for work in list(self._begun))
 
 
-class _Body:
-    """A body for which nobody waits but its own request."""
+class _Work:
+    """
+    A request that is worked on, which has the place of its body, so as to know when that is waited for.
 
-    __slots__ = ("_remote", "_stream", "_takes_turn", "_turns")
+    since: when it was begun, or its body had come; infinity where it waits for that.
+    """
 
-    def __init__(self, turns: Turns, stream: Any, remote: str, takes_turn: bool) -> None:
-        self._turns, self._stream, self._remote, self._takes_turn = turns, stream, remote, takes_turn
+    __slots__ = ("_free", "_stream", "remote", "since")
+
+    def __init__(self, stream: Any, remote: str, free: SimpleQueue[None] | None) -> None:
+        self._stream, self.remote, self._free = stream, remote, free
+        self.since = time.monotonic()
 
     def read(self, size: int) -> bytes:
-        """As the stream does, which is read by this alone."""
-        self._turns.end(self._takes_turn)
+        """As the stream does, which is read by this alone; meanwhile another one has the turn."""
+        self.since = float("inf")
+        if self._free is not None:
+            self._free.put(None)
         try:
             content: bytes = self._stream.read(size)
             return content
         finally:
-            self._turns.begin(self._remote, self._takes_turn)
+            self.since = time.monotonic()
+            if self._free is not None:
+                self._free.get()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,12 @@ def _connections(port: int) -> Iterator[tuple[int, socket.socket, str]]:
             with closing(socket.socket(fileno=descriptor)) as connection:
                 own = connection.getsockname()
                 if type(own) is tuple and own[1:2] == (port,):
-                    yield os.fstat(descriptor).st_ino, connection, connection.getpeername()[0]
+                    yield os.fstat(descriptor).st_ino, connection, _without_zone(connection.getpeername()[0])
+
+
+def _without_zone(address: str) -> str:
+    """An address as every server writes it: to some ``fe80::1`` is ``fe80::1%eth0``."""
+    return address.partition("%")[0]
 
 
 def _is_socket(descriptor: int) -> bool:

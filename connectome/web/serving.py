@@ -24,7 +24,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.receiver import FixedStreamReceiver
 from waitress.server import create_server
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, ThreadedTaskDispatcher
 from waitress.utilities import RequestEntityTooLarge
 
 from connectome.config import Settings
@@ -53,7 +53,7 @@ _HEARD_OUT_BYTES: Final = 64 * 1024 * 1024
 _UNSENT_BYTES: Final = 1024 * 1024
 # How often waitress looks for connections to close.
 _LOOKED_AT_SECONDS: Final = 5
-# So many requests may wait for their clients in granian, each in a thread; it makes them as they are needed.
+# So many requests may wait for their clients, each in a thread; they are made as they are needed.
 _WAITING_THREADS: Final = 1000
 _DEFAULTS: Final = Settings()
 
@@ -196,11 +196,24 @@ class _Channel(HTTPChannel):
     parser_class = _Parser
 
 
+class _Dispatcher(ThreadedTaskDispatcher):
+    """Starts a thread for whoever would wait for one, up to so many: whose turn it is to work is another matter."""
+
+    def add_task(self, task: Any) -> None:
+        super().add_task(task)
+        this: Any = self  # typed wrongly in the stubs
+        idle = len(this.threads) - this.stop_count - this.active_count
+        if len(this.queue) > idle and not this.stop_count and len(this.threads) < _WAITING_THREADS:
+            self.set_thread_count(len(this.threads) + 1)
+
+
 def _with_waitress(app: WSGIApplication, bound: socket.socket, threads: int, settings: Settings = _DEFAULTS) -> None:
     # "Task queue depth is 1" is no news to anybody.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     pace.watch(bound.getsockname()[1], settings)
-    waitress_server(app, bound, threads, settings).run()
+    dispatcher = _Dispatcher()
+    dispatcher.set_thread_count(threads)
+    waitress_server(Turns(app, threads), bound, threads, settings, _dispatcher=dispatcher).run()
 
 
 def waitress_server(

@@ -74,6 +74,23 @@ class TestServing:
             assert server.request("GET", "/-/health").ok
             assert worker_of(server) == before
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that counts the bytes of connections")
+    def test_clients_that_send_no_end_are_let_go(self, servers, tmp_path):
+        """Heads and bodies, more than there are threads: after the idle time the others have their turn."""
+        with servers(tmp_path, "--server", "gunicorn", "--threads", "2", "--idle-seconds", "1") as server:
+            collection = server.admin.collection()
+            host, _, port = server.url.removeprefix("http://").partition(":")
+            head = f"POST {collection.path('write')} HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n"
+            slow = [socket.create_connection((host, int(port)), timeout=60) for _ in range(6)]
+            try:
+                for number, connection in enumerate(slow):
+                    connection.sendall((head + "\r\n{" if number % 2 else head).encode())
+                assert collection.call("write", {"_id": 1}, timeout=60).status_code == 201
+                assert collection.documents == [{"_id": 1}]
+            finally:
+                for connection in slow:
+                    connection.close()
+
     def test_what_is_no_request_is_a_problem(self, servers, tmp_path):
         """With gunicorn's status; nothing of what came is repeated, since a credential may stand in it."""
         with servers(tmp_path, "--server", "gunicorn") as server:
