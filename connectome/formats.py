@@ -136,10 +136,7 @@ class Spooled:
             if not line:
                 self.file.flush()
         except OSError as error:
-            place = _roomy_directory() or gettempdir()
-            raise StoreFailed(
-                f"{error.strerror or error} while writing a temporary file in {place}; TMPDIR names another place"
-            ) from error
+            raise _no_room(error) from error
 
     def __iter__(self) -> Iterator[Document]:
         self.file.seek(0)
@@ -227,6 +224,13 @@ def _roomy_directory() -> str | None:
     return roomy_directory()
 
 
+def _no_room(error: OSError) -> StoreFailed:
+    place = _roomy_directory() or gettempdir()
+    return StoreFailed(
+        f"{error.strerror or error} while writing a temporary file in {place}; TMPDIR names another place"
+    )
+
+
 def write_csv(documents: Iterable[Document], *, delimiter: str = ",") -> Iterator[str]:
     """
     Documents as CSV, line by line.
@@ -234,21 +238,28 @@ def write_csv(documents: Iterable[Document], *, delimiter: str = ",") -> Iterato
     The header holds the dotted paths of all fields, in the order in which they first appear; arrays are JSON in
     their cell; a field that is missing or null is an empty cell.  Until the last document is known, and so the header,
     the cells wait in a temporary file where they are many.
+
+    Raises:
+        StoreFailed: There is no room for the file; before the header.
     """
     columns: dict[str, None] = {}
-    with SpooledTemporaryFile(_SPOOL_BYTES, dir=_roomy_directory()) as waiting:
-        for document in documents:
-            row = dict(_cells(document, ""))
-            columns.update(dict.fromkeys(row))
-            waiting.write(extjson.encode(row) + b"\n")
-        waiting.seek(0)
-        line = io.StringIO()
-        writer = csv.writer(line, delimiter=delimiter)
-        for cells in chain([columns], ([row.get(name, "") for name in columns] for row in map(json.loads, waiting))):
-            writer.writerow(cells)
-            yield line.getvalue()
-            line.seek(0)
-            line.truncate()
+    try:
+        with SpooledTemporaryFile(_SPOOL_BYTES, dir=_roomy_directory()) as waiting:
+            for document in documents:
+                row = dict(_cells(document, ""))
+                columns.update(dict.fromkeys(row))
+                waiting.write(extjson.encode(row) + b"\n")
+            waiting.seek(0)
+            line = io.StringIO()
+            writer = csv.writer(line, delimiter=delimiter)
+            rows = ([row.get(name, "") for name in columns] for row in map(json.loads, waiting))
+            for cells in chain([columns], rows):
+                writer.writerow(cells)
+                yield line.getvalue()
+                line.seek(0)
+                line.truncate()
+    except OSError as error:  # closing the file writes what is left, too
+        raise _no_room(error) from error
 
 
 def _cells(document: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
