@@ -217,7 +217,12 @@ class Settings:
 
     @classmethod
     def from_environ(
-        cls, environ: Mapping[str, str] | None = None, *, config: Path | None = None, **arguments: Any
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        config: Path | None = None,
+        in_data: bool = True,
+        **arguments: Any,
     ) -> Settings:
         """
         The settings of a file, with an environment over it, and over that those arguments that are not None.
@@ -225,6 +230,7 @@ class Settings:
         Args:
             config: The file; where it is not given, what ``CONNECTOME_CONFIG`` names, else ``connectome.toml`` in the
                 data directory, where there is one.
+            in_data: Whether to look there; not for what has nothing to do with a data directory.
 
         Raises:
             ConfigurationError: A key or a ``CONNECTOME_`` variable that is no setting, a value that does not fit, a
@@ -238,7 +244,7 @@ class Settings:
             file = _file(named)
         else:
             data = given.get("data", environment.get("data", cls.data))
-            file = _own_file(Path(data))
+            file = _own_file(Path(data)) if in_data else {}
         origins: dict[str, Origin] = {
             **dict.fromkeys(file, "file"),
             **dict.fromkeys(environment, "environment"),

@@ -20,6 +20,7 @@ from typing import Any, Final, Literal
 
 from connectome.errors import InvalidRequest, at
 from connectome.extjson import preview
+from connectome.query import clock
 
 Role = Literal["read", "write"]
 ROLES: Final[tuple[Role, ...]] = ("read", "write")
@@ -85,7 +86,7 @@ def ending_of(secret: str) -> str:
 
 def now() -> datetime:
     """The time to the second, as it is kept."""
-    return datetime.now(UTC).replace(microsecond=0)
+    return clock.now().replace(microsecond=0)
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,11 @@ class ConnectomeError(Exception):
         self.code = code or self.default_code
         self.pointer = pointer
 
+    @property
+    def sentence(self) -> str:
+        """The detail, and the place where there is one, for people who see nothing else."""
+        return f"{self.detail} (at {self.pointer})" if self.pointer else self.detail
+
 
 class RequestError(ConnectomeError):
     """The request is wrong, whatever the collection holds."""

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime
-from itertools import chain
+from itertools import accumulate, chain
 from tempfile import SpooledTemporaryFile, TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Protocol, get_args
 
@@ -40,7 +40,10 @@ ENDINGS: Final[dict[str, Format]] = {
     "ejson": "ejson",
 }
 # What stands between the cells of a row.
-_DELIMITERS: Final[dict[str, str]] = {"csv": ",", "tsv": "\t"}
+DELIMITERS: Final[dict[str, str]] = {"csv": ",", "tsv": "\t"}
+# The end of what is sent as it is made, and could not be made to its end: no JSON, and to a strict reader of CSV a cell
+# that is never closed.
+CUT: Final = b'\n"!! the server failed here: this answer is not whole\n'
 # Cells that wait for their header are in memory up to so many bytes, then in a temporary file.
 _SPOOL_BYTES: Final = 2**20
 
@@ -60,8 +63,8 @@ def read_documents(
         InvalidJSON, InvalidRequest: With the line, or the pointer that starts with the position of the document.
     """
     file: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else source
-    if format in _DELIMITERS:
-        yield from csv_documents(file, types or {}, delimiter=_DELIMITERS[format])
+    if format in DELIMITERS:
+        yield from csv_documents(file, types or {}, delimiter=DELIMITERS[format])
     elif format == "ndjson":
         yield from ndjson_documents(file)
     else:
@@ -84,8 +87,8 @@ def write_documents(collection: Source, find: Find, format: Format) -> Iterator[
 
     JSON and NDJSON are relaxed: numbers are numbers; ``ejson`` is a JSON array that names the type of every value.
     """
-    if format in _DELIMITERS:
-        lines = write_csv(collection.find(find), delimiter=_DELIMITERS[format])
+    if format in DELIMITERS:
+        lines = write_csv(collection.find(find), delimiter=DELIMITERS[format])
         return (line.encode() for line in lines)
     if format == "ndjson":
         return (line + b"\n" for line in collection.encoded(find))
@@ -231,7 +234,9 @@ def _no_room(error: OSError) -> StoreFailed:
     )
 
 
-def write_csv(documents: Iterable[Document], *, delimiter: str = ",") -> Iterator[str]:
+def write_csv(
+    documents: Iterable[Document], *, delimiter: str = ",", columns: Iterable[str] = (), line_end: str = "\r\n"
+) -> Iterator[str]:
     """
     Documents as CSV, line by line.
 
@@ -239,21 +244,24 @@ def write_csv(documents: Iterable[Document], *, delimiter: str = ",") -> Iterato
     their cell; a field that is missing or null is an empty cell.  Until the last document is known, and so the header,
     the cells wait in a temporary file where they are many.
 
+    Args:
+        columns: Those that come first, whether a document has them or not.
+
     Raises:
         StoreFailed: There is no room for the file; before the header.
     """
-    columns: dict[str, None] = {}
+    header = dict.fromkeys(columns)
     try:
         with SpooledTemporaryFile(_SPOOL_BYTES, dir=_roomy_directory()) as waiting:
             for document in documents:
                 row = dict(_cells(document, ""))
-                columns.update(dict.fromkeys(row))
+                header.update(dict.fromkeys(row))
                 waiting.write(extjson.encode(row) + b"\n")
             waiting.seek(0)
             line = io.StringIO()
-            writer = csv.writer(line, delimiter=delimiter)
-            rows = ([row.get(name, "") for name in columns] for row in map(json.loads, waiting))
-            for cells in chain([columns], rows):
+            writer = csv.writer(line, delimiter=delimiter, lineterminator=line_end)
+            rows = ([row.get(name, "") for name in header] for row in map(json.loads, waiting))
+            for cells in chain([header], rows):
                 writer.writerow(cells)
                 yield line.getvalue()
                 line.seek(0)
@@ -378,6 +386,12 @@ def csv_documents(file: BinaryIO, types: Mapping[str, str], *, delimiter: str = 
             yield document
 
 
+def header_of(content: bytes, format: Format) -> list[str]:
+    """The names of the columns of a CSV or TSV file; none of an empty one."""
+    _, header = next(_rows(io.BytesIO(content), DELIMITERS[format]), (0, []))
+    return header
+
+
 def _rows(file: BinaryIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The rows of a file from here on, empty ones apart, each with the number of its last line."""
     csv.field_size_limit(2**31 - 1)  # a cell may be as long as a document; Python's own limit is 128 KiB
@@ -398,13 +412,12 @@ def _lines(file: BinaryIO) -> Iterator[str]:
     """The lines of a file from here on, as ``csv`` wants them: with their ends."""
     # Not TextIOWrapper, which would close the file, and does not know which byte is to blame.
     place = 0
-    for line in file:
+    for number, line in enumerate(file, 1):
         try:
             text = line.decode()
         except UnicodeDecodeError as error:
-            raise InvalidRequest(
-                f"a CSV file is UTF-8, and the byte at {place + error.start} is not", pointer=None
-            ) from None
+            byte = f"0x{line[error.start]:02x} at byte {place + error.start}"
+            raise InvalidRequest(f"line {number}: a CSV file is UTF-8, and {byte} is not", pointer=None) from None
         if not place:
             text = text.removeprefix("\ufeff")
         place += len(line)
@@ -420,7 +433,11 @@ def _column_types(header: list[str], rows: Iterable[tuple[int, list[str]]], type
     for line, row in rows:
         if len(row) > len(header):
             raise InvalidRequest(f"line {line} has {len(row)} cells, and the header has {len(header)}", pointer=None)
-        for choices, cell in zip(possible, row, strict=False):
+        for name, choices, cell in zip(header, possible, row, strict=False):
+            if cell and not name:
+                raise InvalidRequest(
+                    f"line {line} has {extjson.preview(cell)} in a column without a name", pointer=None
+                )
             if cell and len(choices) > 1:
                 choices[:] = [each for each in choices if _reads(COLUMN_TYPES[each], cell)]
     # Where no cell says anything, nothing is read either.
@@ -428,13 +445,21 @@ def _column_types(header: list[str], rows: Iterable[tuple[int, list[str]]], type
 
 
 def _check_header(header: list[str], types: Mapping[str, str]) -> None:
-    for name in header:
-        if header.count(name) > 1:
+    # Spreadsheets write columns without a name behind the others; cells in one are refused where they are read.
+    names: set[str] = set()
+    for name in filter(None, header):
+        steps = name.split(".")
+        if name in names:
             raise InvalidRequest(f"the header names {name!r} twice", pointer=None)
-        if not extjson.WRAPPERS.isdisjoint(name.split(".")):
+        if "" in steps:
+            raise InvalidRequest(f"the header names {name!r}, and no step of a path is empty", pointer=None)
+        if not extjson.WRAPPERS.isdisjoint(steps):
             raise InvalidRequest(f"the header names {name!r}, which would be read as Extended JSON", pointer=None)
-        if any(other.startswith(name + ".") for other in header):
-            raise InvalidRequest(f"the header names {name!r}, and a field inside it", pointer=None)
+        names.add(name)
+    for name in names:
+        for parent in accumulate(name.split(".")[:-1], "{}.{}".format):
+            if parent in names:
+                raise InvalidRequest(f"the header names {parent!r}, and a field inside it, {name!r}", pointer=None)
     for name, type_ in types.items():
         if name not in header:
             raise InvalidRequest(f"there is no column {name!r}; the header has {', '.join(header)}", pointer=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any, BinaryIO, Final
 from urllib.error import HTTPError, URLError
@@ -31,7 +31,7 @@ from connectome.errors import (
     TooManyAffected,
     Unauthorized,
 )
-from connectome.formats import Format, Spooled
+from connectome.formats import CUT, Format, Spooled
 from connectome.query import Document, Filter, Value
 from connectome.service import Role
 from connectome.snapshots import Snapshot
@@ -123,8 +123,9 @@ class RemoteService:
         if documents:
             try:
                 self.import_documents(described["id"], documents, on_duplicate=on_duplicate)
-            except ConnectomeError:
-                self._call("DELETE", f"/{described['id']}")
+            except (ConnectomeError, KeyboardInterrupt):
+                with suppress(ConnectomeError):
+                    self._call("DELETE", f"/{described['id']}")
                 raise
             return self.describe(described["id"])
         return described
@@ -177,9 +178,19 @@ class RemoteService:
     def exported(self, collection: str, format: Format) -> Iterator[bytes]:
         """All documents of a collection as a file, piece by piece as they come."""
         path = f"/-/admin/collections/{quote(collection, safe='')}/export?format={format}"
+        last = b""
         with self.answered(), self.opened("GET", path, b"", self._token) as response:
             while piece := response.read(_PIECE_BYTES):
-                yield piece
+                last += piece
+                yield last[: -len(CUT)]
+                last = last[-len(CUT) :]
+        if last == CUT:
+            raise self.broken_off()
+        yield last
+
+    def broken_off(self) -> StoreFailed:
+        """The error for an answer that has an end, and not the one that it should have."""
+        return StoreFailed(f"the server at {self._url} broke off: its answer is not whole")
 
     def backup(self, *, credentials: bool = False) -> bytes:
         """As ``Service.backup``."""
@@ -359,9 +370,12 @@ class RemoteCollection:
         with self._service.answered(), self._ask(find, accept="application/ejson") as response:
             text = Text(response)
             text.first()
-            for _ in text.elements():
-                yield text.value()
-            text.end()
+            try:
+                for _ in text.elements():
+                    yield text.value()
+                text.end()
+            except InvalidJSON:
+                raise self._service.broken_off() from None
 
     def encoded(self, find: Find) -> Iterator[bytes]:
         """As ``Reader.encoded``."""

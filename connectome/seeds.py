@@ -48,7 +48,7 @@ _FULLER: Final = Schema(
         "additionalProperties": False,
     }
 )
-_ENDINGS: Final[dict[str, formats.Format]] = {".jsonl": "ndjson", **{f".{each}": each for each in formats.FORMATS}}
+_ENDINGS: Final = {f".{ending}": format for ending, format in formats.ENDINGS.items()}
 
 # array: documents alone.  plain: collections by name.  fuller: collections by name, with what else is said of them.
 _Shape = Literal["array", "plain", "fuller"]
@@ -166,8 +166,9 @@ class SeedFile:
         self._format = _ENDINGS[path.suffix.lower()]
         self._shape: _Shape = "array"
         self._content = b""
-        # The file as a person wrote it.
+        # The file as a person wrote it, and how its lines end.
         self._layout = ""
+        self._line_end = "\n"
         self._read: list[Planted] = []
 
     def read(self) -> list[Planted]:
@@ -188,7 +189,8 @@ class SeedFile:
             error.detail = f"{self.path}: {error.detail}"
             raise
         self._content, self._shape, self._read = content, shape, found
-        self._layout = content.decode(errors="replace") if self._format == "json" else ""
+        self._layout = content.decode(errors="replace")
+        self._line_end = "\r\n" if content.partition(b"\n")[0].endswith(b"\r") else "\n"
         return found
 
     def _collections(self, content: bytes) -> tuple[_Shape, list[Planted]]:
@@ -238,27 +240,38 @@ class SeedFile:
             return False
         if not self.holds(self.path.read_bytes()):
             raise ConfigurationError(f"{self.path} was changed by somebody else, and is not written over")
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        # Where the file is a link, it is still one afterwards.
+        target = self.path.resolve()
+        temporary = target.with_name(f".{target.name}.tmp")
         temporary.write_bytes(content)
-        temporary.chmod(self.path.stat().st_mode & 0o777)
-        temporary.replace(self.path)
+        temporary.chmod(target.stat().st_mode & 0o777)
+        temporary.replace(target)
         self._content, self._read = content, planted
         return True
 
     def _written(self, planted: list[Planted]) -> bytes:
         if self._shape == "array":
-            documents = [self._restored(each) for one in planted for each in one.documents]
-            if self._format == "ndjson":
-                return "".join(_line(each) + "\n" for each in documents).encode()
-            if self._format == "csv":
-                return "".join(formats.write_csv(documents)).encode()
-            return self._laid_out([_plain_json(each) for each in documents])
+            return self._table([self._restored(each) for one in planted for each in one.documents])
         values = {each.id: self._value(each) for each in planted}
         head = {name: each for name, each in extjson.loads(self._content, extended=False).items() if name == "$schema"}
         return self._laid_out({**head, **({"collections": values} if self._shape == "fuller" else values)})
 
+    def _table(self, documents: list[Document]) -> bytes:
+        if self._format in formats.DELIMITERS:
+            lines = formats.write_csv(
+                documents,
+                delimiter=formats.DELIMITERS[self._format],
+                # Without one document, too: a file without a header could not be read again.
+                columns=formats.header_of(self._content, self._format),
+                line_end=self._line_end,
+            )
+            return "".join(lines).encode()
+        if self._format == "ndjson":
+            return "".join(extjson.dumps(each, mode="stored") + self._line_end for each in documents).encode()
+        return self._laid_out([self._plain_json(each) for each in documents])
+
     def _value(self, planted: Planted) -> Any:
-        documents = [_plain_json(self._restored(each)) for each in planted.documents]
+        documents = [self._plain_json(self._restored(each)) for each in planted.documents]
         if self._shape == "plain":
             return documents[0] if planted.alone and len(documents) == 1 else documents
         said = {
@@ -269,28 +282,26 @@ class SeedFile:
         }
         return {name: each for name, each in said.items() if each not in (None, {})}
 
+    def _plain_json(self, document: Document) -> Any:
+        return extjson.to_json(document, mode="canonical" if self._format == "ejson" else "stored")
+
     def _restored(self, document: Document) -> Document:
         if self._identity == "_id" or "_id" not in document:
             return document
         return {self._identity: document["_id"], **{name: each for name, each in document.items() if name != "_id"}}
 
     def _laid_out(self, value: Any) -> bytes:
-        """JSON with the indentation of the file, a document a line where it has that, and its last line feed."""
+        """JSON with the indentation of the file, a document a line where it has that, and its line feeds."""
         text = self._layout
         end = "\n" if text.endswith("\n") else ""
-        if type(value) is list and re.match(r"\s*\[\s*\n\{.*\},?\n", text):
-            lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in value)
-            return f"[\n{lines}\n]{end}".encode()
-        indented = re.match(r"\s*[\[{]\r?\n([ \t]+)", text)
-        if indented or "\n" in text.strip():
-            return (json.dumps(value, ensure_ascii=False, indent=indented[1] if indented else 2) + end).encode()
         separators = (", ", ": ") if re.search(r'":\s', text) else (",", ":")
-        return (json.dumps(value, ensure_ascii=False, separators=separators) + end).encode()
-
-
-def _plain_json(document: Document) -> Any:
-    return extjson.to_json(document, mode="stored")
-
-
-def _line(document: Document) -> str:
-    return extjson.dumps(document, mode="stored")
+        indented = re.match(r"\s*[\[{]\r?\n([ \t]+)", text)
+        if type(value) is list and re.match(r"\s*\[\s*\n\{.*\},?\r?\n", text):
+            lines = ",\n".join(json.dumps(each, ensure_ascii=False, separators=separators) for each in value)
+            written = f"[\n{lines}\n]{end}"
+        elif indented or "\n" in text.strip():
+            written = json.dumps(value, ensure_ascii=False, indent=indented[1] if indented else 2) + end
+        else:
+            written = json.dumps(value, ensure_ascii=False, separators=separators) + end
+        # In a string of JSON a line feed is escaped.
+        return written.replace("\n", self._line_end).encode()

@@ -45,7 +45,7 @@ from connectome.errors import (
     at,
 )
 from connectome.extjson import preview
-from connectome.query import Document, Filter
+from connectome.query import Document, Filter, clock
 from connectome.schemas import Schema
 from connectome.stores import (
     Barred,
@@ -122,7 +122,7 @@ class _Uses:
 
     def __init__(self, ledger: Ledger) -> None:
         self.latest: dict[bytes, float] = {}
-        self.due = time.time() + USES_SECONDS
+        self.due = clock.seconds() + USES_SECONDS
         self._ledger = ledger
         self._writing = threading.Lock()
         self._kept = self._load()
@@ -150,7 +150,7 @@ class _Uses:
         if not self._writing.acquire(blocking=False):
             return
         try:
-            self.due = time.time() + USES_SECONDS
+            self.due = clock.seconds() + USES_SECONDS
             for _ in range(_ATTEMPTS):
                 self.read()
                 latest = {_key(digest): float(int(each)) for digest, each in self.latest.copy().items()}
@@ -244,6 +244,8 @@ class Service:
         self._look_at = time.monotonic() + LOOK_SECONDS
         # Looked at where there is no such collection, so that the answer takes the same work.
         self._nobody = Credentials.given({}, "")
+        # Of every collection, digest → when it stops at the latest; and the entries that this is made of.
+        self._opening: tuple[dict[bytes, float], dict[str, _Entry]] = {}, self._entries
         self._catch_up()
         self._remove_dropped()
 
@@ -371,7 +373,7 @@ class Service:
         # Looked up by digest, which takes the same work however many there are: how long it takes tells of a digest at
         # most, and nobody can choose what the digest of his guess begins with and learn a credential from it.
         given = digest_of(credential)
-        now = time.time()
+        now = clock.seconds()
         found = opening[role].get(given)
         if entry is None or found is None or found.expires <= now:
             other = opening[_OTHER[role]].get(given)
@@ -382,6 +384,22 @@ class Service:
         if now >= self._uses.due:
             self._uses.write(self._digests())
         return entry.collection
+
+    def knows(self, credential: str) -> bool:
+        """
+        Whether a credential opens any side of any collection: for requests that name theirs where it costs to read.
+
+        It takes the same work whatever is given, however many collections and credentials there are.
+        """
+        if self._shared:
+            self._look()
+        expires, entries = self._opening
+        if entries is not self._entries:
+            expires, entries = {}, self._entries
+            for each in (each for entry in entries.values() for each in entry.credentials.values()):
+                expires[each.digest] = max(each.expires, expires.get(each.digest, 0.0))
+            self._opening = expires, entries
+        return expires.get(digest_of(credential), 0.0) > time.time()
 
     def _digests(self) -> list[bytes]:
         return [each.digest for entry in self._entries.values() for each in entry.credentials.values()]
@@ -542,7 +560,9 @@ class Service:
 
     def _work_on(self, names: Sequence[str]) -> None:
         """Have everybody know that this process makes or removes these collections."""
-        self._busy.update(dict.fromkeys(names, _time()))
+        # By the machine's clock: other processes compare it with theirs.
+        since = datetime.fromtimestamp(time.time(), UTC).isoformat()
+        self._busy.update(dict.fromkeys(names, since))
         if self._shared and names:
             try:
                 self._catalog.save(self._catalog_record(self._entries))

@@ -8,7 +8,6 @@ server is imported before a test asks for one of them.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from connectome.seeds import Planted
 
 _CREDENTIALS: Final = {"read": "read", "write": "write"}
 _MARKER: Final = "connectome_seed"
@@ -40,8 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker."""
     config.addinivalue_line(
         "markers",
-        f"{_MARKER}(seed): what the mock server of this test starts from: "
-        "collections by name, or a file as 'connectome mock' takes it",
+        f"{_MARKER}(seed, id='_id'): what the mock server of this test starts from: "
+        "collections by name, or a file as 'connectome mock' takes it; id: the field that becomes _id",
     )
 
 
@@ -88,6 +91,7 @@ class MockWorkspace:
         Raises:
             MockRefused: It answers a problem.
         """
+        __tracebackhide__ = True
         return self._send(method, f"/-/mock{path}", body)
 
     def __getitem__(self, id: str) -> CollectionView:
@@ -104,29 +108,34 @@ class MockWorkspace:
         found: list[dict[str, Any]] = self.control("GET", "/requests")
         return found
 
-    def verify(self, filter: Mapping[str, Any] | None = None, **bounds: int) -> int:
+    def verify(
+        self,
+        filter: Mapping[str, Any] | None = None,
+        *,
+        count: int | None = None,
+        at_least: int | None = None,
+        at_most: int | None = None,
+    ) -> int:
         """
         How many requests match a filter.
 
         Args:
-            bounds: ``count``, ``at_least``, ``at_most``; at least one where none is given.
+            count, at_least, at_most: How many shall; at least one where none of these is given.
 
         Raises:
             AssertionError: More or fewer than that.
         """
-        names = {"count": "count", "at_least": "atLeast", "at_most": "atMost"}
+        __tracebackhide__ = True
+        bounds = {"count": count, "atLeast": at_least, "atMost": at_most}
+        wanted = {name: each for name, each in bounds.items() if each is not None}
         try:
-            said = self.control(
-                "POST",
-                "/verify",
-                {"filter": dict(filter or {}), **{names[name]: each for name, each in bounds.items()}},
-            )
+            said = self.control("POST", "/verify", {"filter": dict(filter or {}), **wanted})
         except MockRefused as error:
             if error.problem["code"] == "VerificationFailed":
                 raise AssertionError(error.problem["detail"]) from None
             raise
-        count: int = said["count"]
-        return count
+        matching: int = said["count"]
+        return matching
 
     @contextmanager
     def fault(self, **fault: Any) -> Iterator[None]:
@@ -144,8 +153,8 @@ class MockWorkspace:
             self.control("DELETE", f"/faults/{made['id']}")
 
     @contextmanager
-    def frozen(self, at: str | bool = True) -> Iterator[None]:
-        """Stop the clock of the server, at a time in ISO 8601 or now, for the length of a ``with``."""
+    def frozen(self, at: str | datetime | bool = True) -> Iterator[None]:
+        """Stop the clock of the server, at a time (as text, ISO 8601) or now, for the length of a ``with``."""
         self.control("POST", "/clock", {"freeze": at})
         try:
             yield
@@ -185,7 +194,8 @@ class MockApplication(MockWorkspace):
         return self._app(environ, start_response)
 
     def _asked(self, method: str, path: str, body: Any) -> Any:
-        return _decoded(*self._app.asked(method, path, b"" if body is None else json.dumps(body).encode()))
+        __tracebackhide__ = True
+        return _decoded(*self._app.asked(method, path, _encoded(body)))
 
 
 def _over_http(url: str) -> _Send:
@@ -196,19 +206,26 @@ def _over_http(url: str) -> _Send:
     opener = build_opener(ProxyHandler({}))
 
     def send(method: str, path: str, body: Any) -> Any:
-        content = None if body is None else json.dumps(body).encode()
-        request = Request(url + path, content, {"Content-Type": "application/json"}, method=method)
+        __tracebackhide__ = True
+        request = Request(url + path, _encoded(body) or None, {"Content-Type": "application/json"}, method=method)
         try:
-            with opener.open(request) as answer:
-                return _decoded(answer.status, answer.read())
-        except HTTPError as error:
-            with error:
-                return _decoded(error.code, error.read())
+            answer = opener.open(request)
+        except HTTPError as refusal:  # an answer like any other
+            answer = refusal
+        with answer:
+            return _decoded(answer.status, answer.read())
 
     return send
 
 
+def _encoded(body: Any) -> bytes:
+    from connectome import extjson
+
+    return b"" if body is None else extjson.encode(body)
+
+
 def _decoded(status: int, content: bytes) -> Any:
+    __tracebackhide__ = True
     from connectome import extjson
 
     value: Any = extjson.loads(content) if content else None
@@ -217,7 +234,7 @@ def _decoded(status: int, content: bytes) -> Any:
     return value
 
 
-def _mock(planted: Sequence[Any], host: str) -> Any:
+def _mock(planted: Sequence[Planted], host: str) -> Any:
     from connectome.config import Settings
     from connectome.web.mocking import Mock
     from connectome.web.mocking.workspaces import Start
@@ -230,7 +247,9 @@ def _mock(planted: Sequence[Any], host: str) -> Any:
 def connectome_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of the mock server that all tests share: of ``--connectome-url``, or of this process."""
     if url := request.config.getoption(_OPTION):
-        yield url.rstrip("/")
+        url = url.rstrip("/")
+        _require_mock(url)
+        yield url
         return
     from connectome.web import serving
     from connectome.web.mocking.serving import Listening
@@ -242,13 +261,27 @@ def connectome_url(request: pytest.FixtureRequest) -> Iterator[str]:
     listening.close()
 
 
+def _require_mock(url: str) -> None:
+    """Fail, in one line, where no mock server answers."""
+    from http.client import HTTPException
+
+    from connectome.errors import InvalidJSON
+
+    try:
+        _over_http(url)("GET", "/-/mock/", None)
+    except (OSError, ValueError, HTTPException, InvalidJSON, MockRefused) as error:
+        reason = getattr(error, "reason", error)  # of a URLError; its own words are urllib's
+        pytest.fail(f"{_OPTION}: no 'connectome mock' answers at {url}: {reason}", pytrace=False)
+
+
 @pytest.fixture
 def connectome_server(connectome_url: str, request: pytest.FixtureRequest) -> Iterator[MockWorkspace]:
     """A mock server on a real port, in a workspace of this test's own."""
     name = _workspace_name(request)
     send = _over_http(connectome_url)
-    seed = _seed(request)
-    send("POST", "/-/mock/workspaces", {"name": name, **({} if seed is None else {"seed": seed})})
+    with _seeded(request) as planted:
+        seed = {} if planted is None else {"seed": _as_json(planted)}
+        send("POST", "/-/mock/workspaces", {"name": name, **seed})
     workspace = f"{connectome_url}/~{name}"
     yield MockWorkspace(workspace, _over_http(workspace))
     send("DELETE", f"/-/mock/workspaces/{name}", None)
@@ -257,10 +290,9 @@ def connectome_server(connectome_url: str, request: pytest.FixtureRequest) -> It
 @pytest.fixture
 def connectome_app(request: pytest.FixtureRequest) -> MockApplication:
     """A mock server as a WSGI application, of this test's own."""
-    from connectome.seeds import collections
-
-    # Where nothing listens there is nobody to be kept out: a client may call the server as it likes.
-    return MockApplication(_mock(collections(_seed(request) or {}), "0.0.0.0"))
+    with _seeded(request) as planted:
+        # Where nothing listens there is nobody to be kept out: a client may call the server as it likes.
+        return MockApplication(_mock(planted or [], "0.0.0.0"))
 
 
 def _workspace_name(request: pytest.FixtureRequest) -> str:
@@ -272,25 +304,52 @@ def _workspace_name(request: pytest.FixtureRequest) -> str:
     return f"{readable}-{unique}"
 
 
-def _seed(request: pytest.FixtureRequest) -> dict[str, Any] | None:
+@contextmanager
+def _seeded(request: pytest.FixtureRequest) -> Iterator[list[Planted] | None]:
     """
-    What the nearest marker names, as the control API takes it; None where there is no marker.
+    What the nearest marker names; None where there is no marker.
 
-    A file is found from the directory of the test, then from the root of the tests.
+    Where it cannot be read, or what is inside refuses to serve it, the test fails in one line.
     """
-    from connectome import extjson
-    from connectome.seeds import SeedFile
+    from connectome.errors import ConnectomeError
 
     marker = request.node.get_closest_marker(_MARKER)
-    if marker is None:
-        return None
+    try:
+        yield None if marker is None else _planted(request, marker)
+    except ConnectomeError as error:
+        pytest.fail(f"@pytest.mark.{_MARKER}: {error.sentence}", pytrace=False)
+    except MockRefused as error:
+        pytest.fail(f"@pytest.mark.{_MARKER}: {error}", pytrace=False)
+
+
+def _planted(request: pytest.FixtureRequest, marker: pytest.Mark) -> list[Planted]:
+    """
+    The collections that a marker names.
+
+    A file is found from the directory of the test, then from the root of the tests.
+
+    Raises:
+        ConfigurationError, InvalidRequest, InvalidJSON: They cannot be had.
+    """
+    from connectome import extjson
+    from connectome.errors import ConfigurationError
+    from connectome.seeds import SeedFile, collections
+
+    if len(marker.args) != 1 or marker.kwargs.keys() - {"id"}:
+        given = ", ".join([*map(repr, marker.args), *(f"{name}={each!r}" for name, each in marker.kwargs.items())])
+        raise ConfigurationError(f"expected one seed, and id='…' where another field is to be _id, not ({given})")
     seed, identity = marker.args[0], marker.kwargs.get("id", "_id")
     if not isinstance(seed, (str, Path)):
         # Python's dates and the like, as JSON has them.
-        return dict(extjson.to_json(seed))
+        return collections(extjson.to_json(seed), identity=identity)
     places = [request.path.parent / seed, request.config.rootpath / seed]
-    file = next((each for each in places if each.is_file()), places[0])
-    planted = SeedFile(file, identity=identity).read()
+    return SeedFile(next((each for each in places if each.is_file()), places[0]), identity=identity).read()
+
+
+def _as_json(planted: Sequence[Planted]) -> dict[str, Any]:
+    """Collections in the fuller form of a seed."""
+    from connectome import extjson
+
     return {
         "collections": {
             each.id: {

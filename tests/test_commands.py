@@ -122,21 +122,24 @@ class TestCollections:
         assert json.loads(done("collections", "ls", "--json", *place)) == []
 
     def test_nothing_is_dropped_without_a_word(self, data):
-        """Where nobody can be asked, that is an error; exit 2."""
+        """Where nobody can be asked, that is an error; exit 1."""
         result = run("collections", "drop", "films", "--data", data)
 
-        assert (result.exit_code, result.stdout) == (2, "")
-        assert result.stderr == "connectome: nobody is there to be asked: --yes says that it is meant\n"
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == (
+            "connectome: this would remove films with 2 documents, and nobody can be asked: say --yes\n"
+        )
         assert json.loads(done("collections", "ls", "--json", "--data", data))[0]["count"] == 2
 
-    @pytest.mark.parametrize(("answer", "left"), [("y\n", 0), ("n\n", 1)])
-    def test_a_person_is_asked(self, data, monkeypatch, answer, left):
-        """With what would go."""
-        monkeypatch.setattr("connectome.cli.collections._has_terminal", lambda: True)
+    @pytest.mark.parametrize(("answer", "exit_code", "left"), [("y\n", 0, 0), ("n\n", 1, 1), ("\n", 1, 1)])
+    def test_a_person_is_asked(self, data, monkeypatch, answer, exit_code, left):
+        """With what would go; a no is a refusal, exit 1."""
+        monkeypatch.setattr("connectome.cli.administration.has_terminal", lambda: True)
 
         result = run("collections", "drop", "films", "--data", data, input=answer)
 
-        assert "Remove films with 2 documents? [y/N]: " in result.stderr
+        assert "This will remove films with 2 documents.  Go on? [y/N]: " in result.stderr
+        assert result.exit_code == exit_code
         assert len(json.loads(done("collections", "ls", "--json", "--data", data))) == left
 
     @pytest.mark.parametrize(
@@ -516,6 +519,7 @@ class TestWrongUse:
             (["collections", "list"], "there is no command 'list'; did you mean ls?"),
             (["collections", "renam"], "there is no command 'renam'; did you mean rename?"),
             (["snapshot", "show"], "there is no command 'show'; did you mean ls?"),
+            (["schema", "infr"], "there is no command 'infr'; did you mean infer?"),
             (["serve", "--durabilty", "os"], "No such option '--durabilty'. Did you mean '--durability'?"),
             (["collections", "ls", "--jsn"], "No such option '--jsn'. Did you mean '--json'?"),
         ],

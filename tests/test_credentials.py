@@ -11,13 +11,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from click.testing import CliRunner
 
-from connectome import credentials as credentials_module
 from connectome import service as service_module
 from connectome.cli import main
 from connectome.credentials import ROLES, digest_of, ending_of
 from connectome.errors import Forbidden, InvalidRequest, NoSuchCollection, NoSuchCredential, Unauthorized
+from connectome.query.clock import ruled_by
 from connectome.service import USES_SECONDS, Service
 from connectome.stores import Store, open_store
 from tests.conftest import Server
@@ -26,13 +27,13 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """The time of the service: a moment, which a test moves."""
     clock = SimpleNamespace(now=NOON)
     stands_in = SimpleNamespace(time=lambda: clock.now.timestamp(), monotonic=lambda: clock.now.timestamp())
     monkeypatch.setattr(service_module, "time", stands_in)
-    monkeypatch.setattr(credentials_module, "now", lambda: clock.now)
-    return clock
+    with ruled_by(SimpleNamespace(now=lambda: clock.now, new_id=lambda: str(ObjectId()))):
+        yield clock
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 
 from connectome import formats, inference
 from connectome.cli import files, main, schemas
+from connectome.cli.administration import replacing
 from connectome.stores import Find, OnDuplicate, open_store
 
 NUMBERS = itertools.count()
@@ -434,6 +435,56 @@ class TestExport:
             copy = f"copy-{next(NUMBERS)}"
             assert place("import", copy, file).code == 0
             assert place("find", copy).documents == FILMS
+
+    def test_nothing_on_stdin_is_said_in_one_line(self, place, films):
+        """There is no line to show, and no place in it."""
+        ended = place("insert", films, input="\n")
+
+        assert ended == Ended(
+            4, "", "connectome: the document: line 2, column 1: expected a value, not an empty text\n"
+        )
+
+    @pytest.mark.parametrize("place", ["directory"], indirect=True)
+    def test_a_pipe_with_a_name_is_written_to(self, place, films, tmp_path):
+        """It stays where it is: a shell's ``>(…)`` is one."""
+        os.mkfifo(pipe := tmp_path / "out.ndjson")
+        with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+            ended = place.process("export", films, pipe)
+            content = reader.stdout.read()
+
+        assert (ended, content.count(b"\n")) == (Ended(0, "", f"exported {films} to {pipe}\n"), 3)
+        assert pipe.is_fifo()
+
+    def test_a_file_is_replaced_when_all_is_written(self, tmp_path):
+        """An end in the middle leaves what was there, and nothing beside it."""
+        (file := tmp_path / "b.zip").write_bytes(b"whole")
+
+        def interrupted() -> None:
+            with replacing(file) as target:
+                target.write(b"half")
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+
+        assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("b.zip", b"whole")]
+
+    @pytest.mark.parametrize("place", ["directory"], indirect=True)
+    @pytest.mark.parametrize("command", [("find",), ("find", "--count"), ("export",)])
+    def test_a_stdout_that_takes_nothing_is_said(self, place, films, command):
+        """In one line, without a traceback, and without Python's own complaint at its end."""
+        name, *options = command
+        with Path("/dev/full").open("wb") as full:
+            ended = subprocess.run(
+                [sys.executable, "-m", "connectome", name, films, *options, "--data", place.data],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+
+        assert (ended.returncode, ended.stderr) == (1, "connectome: No space left on device\n")
 
     @pytest.mark.parametrize("place", ["directory"], indirect=True)
     def test_from_pipe_to_pipe(self, place, films):

@@ -21,7 +21,7 @@ from connectome.errors import ConnectomeError
 from connectome.query import Filter, Pipeline, Projection, Sort, Update, compile_array_filters, conditions
 from connectome.service import Service
 from connectome.stores import open_store
-from connectome.web import create_app
+from connectome.web import atlas, create_app
 from connectome.web.problems import STATUS
 from connectome.web.snippets import LANGUAGES
 
@@ -353,7 +353,7 @@ class TestLanguage:
 
 class TestReference:
     def test_each_route_is_described(self, tmp_path):
-        """Every route of the application stands in a reference, the API's or the console's, with its method."""
+        """Every route of ours stands in a reference, the API's or the console's, with its method."""
         store = open_store(tmp_path)
         service = Service(store)
         try:
@@ -361,14 +361,26 @@ class TestReference:
         finally:
             service.close()
 
-        for rule in rules:
+        for rule in (each for each in rules if not each.endpoint.startswith(atlas.ENDPOINT)):
             route = re.sub(r"<(?:[^<>]*:)?(\w+)>", r"<\1>", rule.rule)
             reference = "docs/console.md" if rule.endpoint.startswith("console.") else "docs/api.md"
-            if rule.endpoint == "atlas":
-                # Whatever the method, the answer has the shape of that service.
-                reference, rule.methods = "docs/from-atlas-data-api.md", {"POST"}
             for method in rule.methods - {"HEAD", "OPTIONS"}:
                 assert f"`{method} {route}`" in page(reference)
+
+    def test_each_action_is_described(self):
+        """Every action of the Atlas Data API has a row with what it takes, in bold what is needed."""
+        described = {
+            name: (sorted(re.findall(r"\*\*`(\w+)`\*\*", row["takes"])), sorted(re.findall(r"`(\w+)`", row["takes"])))
+            for row in rows(section("docs/from-atlas-data-api.md", "Actions"))
+            for name in re.findall(r"`(\w+)`", row["action"])
+        }
+
+        everywhere = {"dataSource", "database", "collection"}
+        for name, action in atlas.ACTIONS.items():
+            needed, taken = ({*action.body.source[key]} - everywhere for key in ("required", "properties"))
+            assert described.pop(name) == (sorted(needed), sorted(taken))
+        assert described == {}
+        assert f"`POST {atlas.ROUTE}`" in page("docs/from-atlas-data-api.md")
 
     def test_each_status_is_described(self):
         """Every status that an error is answered with has a row."""

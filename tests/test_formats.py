@@ -281,6 +281,10 @@ class TestCSV:
         """They are no documents."""
         assert read_csv("a\n\n1\n\n") == [{"a": 1}]
 
+    def test_columns_without_a_name_may_be_empty(self):
+        """A spreadsheet writes commas as far as its widest row goes."""
+        assert read_csv("a,b,,\n1,2,,\n3,,,\n") == [{"a": 1, "b": 2}, {"a": 3}]
+
     def test_a_header_alone_holds_no_document(self):
         """That is no error."""
         assert read_csv("a,b\n") == []
@@ -297,9 +301,12 @@ class TestCSV:
             ("a,b\n1,2\n1,2,3\n", "line 3 has 3 cells, and the header has 2"),
             ('a,b\n"two\nlines",2\n1,2,3\n', "line 4 has 3 cells, and the header has 2"),
             ("a,b,a\n1,2,3\n", "the header names 'a' twice"),
-            ("a,a.b\n1,2\n", "the header names 'a', and a field inside it"),
-            ("a.b.c,a.b\n1,2\n", "the header names 'a.b', and a field inside it"),
-            (b"a\n\xff\n", "a CSV file is UTF-8, and the byte at 2 is not"),
+            ("a,a.b\n1,2\n", "the header names 'a', and a field inside it, 'a.b'"),
+            ("a.b.c,a.b\n1,2\n", "the header names 'a.b', and a field inside it, 'a.b.c'"),
+            ("a..b\n1\n", "the header names 'a..b', and no step of a path is empty"),
+            ("a,.b\n1\n", "the header names '.b', and no step of a path is empty"),
+            (",a\n,1\n7,2\n", 'line 3 has "7" in a column without a name'),
+            (b"a\n\xff\n", "line 2: a CSV file is UTF-8, and 0xff at byte 2 is not"),
         ],
     )
     def test_what_is_no_table_of_documents_is_refused(self, content, detail):

@@ -25,7 +25,7 @@ FLOORS = {
     "connectome.relaxed": 2,
     "connectome.schemas": 2,
     "connectome.archives": 2,
-    "connectome.credentials": 2,
+    "connectome.credentials": 3,
     "connectome.splitting": 2,
     "connectome.query": 2,
     "connectome.inference": 3,

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from click.testing import CliRunner, Result
 from mocks import DB, MockProcess, mocking
 
 from connectome.cli import main
+from connectome.service import Service
+from connectome.stores import open_store
 
 
 def refused(*arguments: object) -> Result:
@@ -71,6 +74,19 @@ class TestServing:
     def test_the_store_is_memory(self, shared):
         """The health of a mock server names its store."""
         assert shared.send("GET", "/-/health").json()["store"] == "memory"
+
+    def test_what_is_about_a_data_directory_is_passed_over(self, db, tmp_path):
+        """Neither the file of settings there counts, nor a store, a server and workers out of the environment."""
+        (tmp_path / "connectome.toml").write_text("no_setting = true\n")
+        environ = {
+            "CONNECTOME_DATA": str(tmp_path),
+            "CONNECTOME_STORE": "mongodb://127.0.0.1:1/x",
+            "CONNECTOME_SERVER": "gunicorn",
+            "CONNECTOME_WORKERS": "2",
+        }
+        with mocking(db, environ=environ) as mock:
+            assert "\n  console  http" in mock.greeting
+            assert mock.send("GET", "/-/health").json()["store"] == "memory"
 
     def test_several_files_are_one_server(self, db, tmp_path):
         """Collections of all files are served together, with the credentials that were named."""
@@ -250,6 +266,26 @@ class TestFiles:
                 "schema"
             ] == {"type": "object"}
         assert sorted(each.name for each in tmp_path.iterdir()) == ["data", "exported"]
+
+    def test_an_export_keeps_what_is_no_collection(self, db, directory):
+        """Settings, the administrator's token and snapshots of the directory stay; its collections are replaced."""
+        directory.mkdir()
+        (directory / "connectome.toml").write_text("port = 8080\n")
+        with closing(Service(open_store(directory))) as service:
+            service.create(id="connectome", documents=[{"_id": 1}])
+            service.create(id="posts", documents=[{"_id": 1}, {"_id": 2}, {"_id": 3}])
+        (directory / "connectome.administrator.json").write_text("{}")
+        (directory / "snapshots").mkdir()
+        (directory / "snapshots" / "one.zip").write_bytes(b"zip")
+        with mocking(db, "--id", "id", "--export-on-exit", directory):
+            pass
+
+        with closing(Service(open_store(directory))) as service:
+            found = {each["id"]: each["count"] for each in service.collections()}
+        assert found == {"posts": 2, "comments": 2, "profile": 1}
+        assert not (directory / "connectome.json").exists()
+        kept = ("connectome.toml", "connectome.administrator.json", "snapshots/one.zip")
+        assert [(directory / each).read_bytes() for each in kept] == [b"port = 8080\n", b"{}", b"zip"]
 
     def test_nothing_is_exported_over_somebody_elses_files(self, db, tmp_path):
         """A directory that is none of ours is refused before anything is served."""

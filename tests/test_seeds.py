@@ -93,7 +93,7 @@ class TestReading:
 
     def test_another_ending_is_refused(self, file):
         """A file whose ending says nothing of its format is refused with those that do."""
-        with pytest.raises(ConfigurationError, match=r"notes\.txt does not end in \.jsonl, \.json"):
+        with pytest.raises(ConfigurationError, match=r"notes\.txt does not end in \.json, \.ndjson"):
             file("notes.txt", "")
 
     def test_a_file_that_gives_no_name_is_refused(self, file):
@@ -114,7 +114,13 @@ class TestWriting:
             ("birds.json", '[\n{"id": 1, "name": "Ä"},\n{"id": 2}\n]\n'),
             ("birds.json", '[\n    {\n        "id": 1\n    }\n]\n'),
             ("birds.ndjson", '{"id":1}\n{"id":2}\n'),
+            ("birds.ndjson", '{"id":1}\r\n{"id":2}\r\n'),
+            ("birds.json", '[\r\n  {\r\n    "id": 1\r\n  }\r\n]\r\n'),
+            ("birds.json", '[\n{"id":1,"name":"Ä"},\n{"id":2}\n]\n'),
+            ("birds.ejson", '[\n{"id":{"$numberInt":"1"},"name":"a"},\n{"id":{"$numberInt":"2"}}\n]\n'),
             ("birds.csv", "id,name\r\n1,a\r\n2,b\r\n"),
+            ("birds.csv", "id,color,name\n1,,a\n2,,b\n"),
+            ("birds.tsv", "id\tname\n1\ta\n2\tb\n"),
         ],
     )
     def test_the_layout_stays(self, file, name, content):
@@ -126,6 +132,33 @@ class TestWriting:
         seed.write(read)
 
         assert seed.path.read_bytes() == content.encode()
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [("birds.csv", "id,name\n1,a\n"), ("birds.tsv", "id\tname\n1\ta\n"), ("birds.ndjson", '{"id":1}\n')],
+    )
+    def test_a_file_without_documents_can_be_read_again(self, file, name, content):
+        """What is left of a table is its header, and new documents have their place under it."""
+        seed = file(name, content)
+        seed.read()
+        seed.write([Planted("birds")])
+        (read,) = seed.read()
+        seed.write([Planted("birds", [{"id": 1, "name": "a"}] if "name" in content else [{"id": 1}])])
+
+        assert list(read.documents) == []
+        assert seed.path.read_text() == content
+
+    def test_a_link_stays_one(self, file, tmp_path):
+        """The file that it leads to is written."""
+        real = tmp_path / "elsewhere.ndjson"
+        real.write_text('{"n":1}\n')
+        link = tmp_path / "birds.ndjson"
+        link.symlink_to(real)
+        seed = SeedFile(link)
+        seed.read()
+        seed.write([Planted("birds", [{"n": 2}])])
+
+        assert (link.is_symlink(), real.read_text()) == (True, '{"n":2}\n')
 
     def test_one_object_becomes_an_array_with_the_second(self, file):
         """A document more than fits into one object makes an array of it."""

@@ -138,24 +138,68 @@ class TestPlugin:
             def test_schema(connectome_server):
                 assert requests.post(connectome_server.operation_url("write", "a"), json={}).status_code == 422
 
+            @pytest.mark.connectome_seed({"posts": [{"id": 7}]}, id="id")
+            def test_identity(connectome_server, connectome_app):
+                assert connectome_server["posts"].documents == connectome_app["posts"].documents == [{"_id": 7}]
+
             def test_nothing(connectome_server):
                 assert connectome_server.control("GET", "/")["collections"] == {}
             """,
-            passed=4,
+            passed=5,
         )
 
-    def test_a_wrong_seed_is_an_error_that_points(self, run):
-        """What is no seed is said with its place."""
+    @pytest.mark.parametrize("fixture", ["connectome_server", "connectome_app"])
+    @pytest.mark.parametrize(
+        ("marker", "says"),
+        [
+            ("({'movies': [3]})", "a document is an object, not 3 (at /movies/0)"),
+            ("({'movies': [{'_id': 1}, {'_id': 1}]})", "*_id 1 is taken (at */movies/1/_id)"),
+            ("('none.json')", "*none.json: No such file or directory"),
+            ("([])", "a seed is an object of collections, not []"),
+            ("", "expected one seed, and id='…' where another field is to be _id, not ()"),
+            ("({}, seed=3)", "expected one seed, and id='…' where another field is to be _id, not ({}, seed=3)"),
+        ],
+    )
+    def test_a_wrong_seed_is_said_in_one_line(self, run, fixture, marker, says):
+        """With its place, and without the plugin's own frames."""
         result = run(
-            """
+            f"""
             import pytest
 
-            @pytest.mark.connectome_seed({"movies": [3]})
-            def test_seed(connectome_server): ...
+            @pytest.mark.connectome_seed{marker}
+            def test_seed({fixture}): ...
             """,
             errors=1,
         )
-        result.stdout.fnmatch_lines(["*a document is an object, not 3 (at /seed/movies/0)*"])
+        result.stdout.fnmatch_lines([f"@pytest.mark.connectome_seed: {says}".replace("[", "[[]")])
+        result.stdout.no_fnmatch_line("*testing.py*")
+
+    def test_where_no_mock_server_answers_is_said(self, run):
+        """The option is named, with the address and the reason."""
+        url = "http://127.0.0.1:1"
+
+        result = run("def test_it(connectome_server): ...", "--connectome-url", url, errors=1)
+
+        result.stdout.fnmatch_lines(
+            [f"--connectome-url: no 'connectome mock' answers at {url}: [[]Errno *[]] Connection refused"]
+        )
+
+    def test_times_may_be_pythons(self, run):
+        """A clock stops at a datetime, and a filter compares with one."""
+        run(
+            """
+            import datetime
+            from werkzeug.test import Client
+
+            NOON = datetime.datetime(2026, 1, 31, 12, tzinfo=datetime.UTC)
+
+            def test_noon(connectome_app):
+                with connectome_app.frozen(NOON):
+                    Client(connectome_app).get("/collection/read/read/movies")
+                connectome_app.verify({"at": {"$gte": NOON, "$lte": NOON}}, count=1)
+            """,
+            passed=1,
+        )
 
     def test_the_application_needs_no_socket(self, run):
         """werkzeug and httpx call the application, which has documents, requests, faults and a clock, too."""

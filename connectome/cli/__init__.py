@@ -12,8 +12,11 @@ for, so that each starts as fast as what it needs.  What is slow to import stand
 from __future__ import annotations
 
 import difflib
+import errno
 import os
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, ClassVar, Final
 
@@ -139,12 +142,27 @@ class _Commands(Group):
             # The terminal shows ^C where the cursor is.
             click.echo(err=True)
             ctx.exit(EXIT_CODES[KeyboardInterrupt])
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read has seen enough: click ends the command without a word
+                raise
+            _forget_output()
+            where = f": {error.filename}" if error.filename else ""
+            click.echo(f"connectome: {error.strerror or error}{where}", err=True)
+            ctx.exit(EXIT_CODES[ConnectomeError])
+
+
+def _forget_output() -> None:
+    """Where stdout takes nothing more, give up what waits for it: Python would try again at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError), open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def failed(error: ConnectomeError) -> int:
     """Say what went wrong, in one line; the exit code for it."""
-    where = f" (at {error.pointer})" if error.pointer else ""
-    click.echo(f"connectome: {error.detail}{where}", err=True)
+    click.echo(f"connectome: {error.sentence}", err=True)
     return next(EXIT_CODES[cls] for cls in type(error).__mro__ if cls in EXIT_CODES)
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import click
 
 from connectome import config
 from connectome.config import Settings
-from connectome.errors import ConfigurationError, StoreLocked
+from connectome.errors import ConfigurationError, StoreFailed, StoreLocked
 
 if TYPE_CHECKING:
     from connectome.remote import RemoteService
@@ -116,6 +118,62 @@ def directory_of(argument: Path | None, option: Path | None) -> Path | None:
     if argument and option and argument != option:
         raise ConfigurationError(f"DIR is {argument}, and --data {option}: one of them is enough")
     return argument or option
+
+
+def has_terminal() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def confirm(what: str, *, ways: str = "--yes") -> None:
+    """
+    Ask the person at the terminal; where the answer is no, or nobody is there, the command ends with exit code 1.
+
+    Args:
+        what: What would be done, such as ``delete 3 documents``.
+        ways: The options for those who cannot be asked.
+    """
+    if not has_terminal():
+        _refuse(f"this would {what}, and nobody can be asked: say {ways}")
+    if not click.confirm(f"This will {what}.  Go on?", err=True):
+        _refuse("nothing was changed")
+
+
+def _refuse(says: str) -> NoReturn:
+    click.echo(f"connectome: {says}", err=True)
+    sys.exit(1)
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[BinaryIO]:
+    """
+    A file to write, which takes the place of what is there when all of it is written; its owner alone reads it.
+
+    What is no file on a disk, such as a pipe, is written to at once.
+
+    Raises:
+        ConfigurationError: There can be no such file.
+        StoreFailed: It cannot be written to its end; what was there is as it was.
+    """
+    is_stream = file.exists() and not file.is_file()
+    # A link stays one: what it leads to is replaced.
+    target = file if is_stream else file.resolve()
+    written = target if is_stream else target.with_name(target.name + ".tmp")
+    try:
+        # Never open to others, not even for a moment.
+        opened = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be written: {error.strerror}") from None
+    try:
+        with open(opened, "wb") as stream:
+            yield stream
+        if not is_stream:
+            written.replace(target)
+    except OSError as error:
+        raise StoreFailed(f"{error.strerror or error} while writing {file}") from error
+    finally:
+        if not is_stream:
+            written.unlink(missing_ok=True)
 
 
 def print_json(value: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,16 @@ import click
 
 from connectome import extjson
 from connectome.cli import Group
-from connectome.cli.administration import administration, data_option, json_option, plural, print_columns, print_json
+from connectome.cli.administration import (
+    administration,
+    confirm,
+    data_option,
+    json_option,
+    plural,
+    print_columns,
+    print_json,
+)
 from connectome.cli.credentials import show_both
-from connectome.errors import ConfigurationError
 
 
 @click.group(cls=Group)
@@ -86,26 +92,9 @@ def drop(id: str, yes: bool, data: Path | None) -> None:
         described = service.describe(id)
         holds = "damaged documents" if described["count"] is None else plural(described["count"], "document")
         if not yes:
-            confirm(f"Remove {id} with {holds}?")
+            confirm(f"remove {id} with {holds}")
         service.drop(id)
     click.echo(f"dropped {id}, with {holds}", err=True)
-
-
-def _has_terminal() -> bool:
-    return sys.stdin.isatty()
-
-
-def confirm(question: str) -> None:
-    """
-    Ask the person at the terminal.
-
-    Raises:
-        ConfigurationError: There is none.
-        click.Abort: The answer is no.
-    """
-    if not _has_terminal():
-        raise ConfigurationError("nobody is there to be asked: --yes says that it is meant")
-    click.confirm(question, abort=True, err=True)
 
 
 @collections.command()

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
 
 import click
 
 from connectome import extjson, relaxed
-from connectome.cli.administration import administration, data_option, plural
+from connectome.cli.administration import administration, confirm, data_option, has_terminal, plural
 from connectome.errors import InvalidJSON, InvalidRequest, RequestError
 from connectome.formats import write_documents
 
@@ -366,16 +366,10 @@ def _agreed(guard: Guard, count: Callable[[], int], says: Callable[[int], str], 
     if yes:
         return allowed
     affected = count()
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        _refuse(f"this would {says(affected)}, and nobody can be asked: say --yes, or --dry-run")
-    if affected and not click.confirm(f"This will {says(affected)}.  Go on?", err=True):
-        _refuse("nothing was changed")
+    # Nobody is asked about nothing; a script without --yes is told so, whatever it finds.
+    if affected or not has_terminal():
+        confirm(says(affected), ways="--yes, or --dry-run")
     return Guard(max_affected=affected)
-
-
-def _refuse(says: str) -> NoReturn:
-    click.echo(f"connectome: {says}", err=True)
-    sys.exit(1)
 
 
 def _report(says: str, counts: dict[str, Any], examples: Sequence[Example], *, as_json: bool, dry_run: bool) -> None:
@@ -445,7 +439,8 @@ def _shown_in(name: str, text: str) -> Iterator[None]:
             place = relaxed.place(text, error.pointer)
         if place is None:
             raise
-        error.detail = f"{name}: {error.detail}\n{_caret(text, *place)}"
+        caret = f"\n{_caret(text, *place)}" if text.strip() else ""
+        error.detail = f"{name}: {error.detail}{caret}"
         error.pointer = None
         raise
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import click
 
 from connectome import formats
-from connectome.cli.administration import administration, data_option, plural
-from connectome.errors import ConfigurationError, InvalidRequest, NoSuchCollection, StoreFailed
+from connectome.cli.administration import administration, data_option, plural, replacing
+from connectome.errors import ConfigurationError, InvalidRequest, NoSuchCollection
 
 if TYPE_CHECKING:
     from connectome.query import Document
@@ -190,7 +190,8 @@ def export(id: str, file: Path, format: formats.Format | None, data: Path | None
             else:
                 _write(file, pieces, bar)
     if not to_stdout:
-        click.echo(f"exported {id} to {file}: {file.stat().st_size} bytes", err=True)
+        size = f": {plural(file.stat().st_size, 'byte')}" if file.is_file() else ""
+        click.echo(f"exported {id} to {file}{size}", err=True)
 
 
 def _exported(service: Service | RemoteService, id: str, format: formats.Format) -> Iterable[bytes]:
@@ -210,18 +211,9 @@ def _copy(pieces: Iterable[bytes], target: Any, bar: Any) -> None:
 
 
 def _write(file: Path, pieces: Iterable[bytes], bar: Any) -> None:
-    """Put a file in place of what is there, when all of it is written."""
-    temporary = file.with_name(file.name + ".tmp")
-    try:
-        with temporary.open("wb") as raw:
-            os.chmod(temporary, 0o600)
-            if file.suffix.lower() == _GZIP:
-                with gzip.open(raw, "wb") as packed:
-                    _copy(pieces, packed, bar)
-            else:
-                _copy(pieces, raw, bar)
-        temporary.replace(file)
-    except OSError as error:
-        raise StoreFailed(f"{error.strerror or error} while writing {file}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(file) as raw:
+        if file.suffix.lower() == _GZIP:
+            with gzip.open(raw, "wb") as packed:
+                _copy(pieces, packed, bar)
+        else:
+            _copy(pieces, raw, bar)

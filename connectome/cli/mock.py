@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 import signal
@@ -132,15 +133,20 @@ def mock(
 
 
 def _settings(**options: Any) -> Settings:
-    """The settings of a mock server: those of the environment, but for what keeps documents."""
-    given = Settings.from_environ(**options)
+    """
+    The settings of a mock server: those of the environment, but for what keeps documents and serves them.
+
+    What lies in ``./data`` is nobody's business here: a test may not depend on the folder that it runs in.
+    """
+    options |= {"durability": "memory", "store": "", "server": "waitress", "workers": 1}
+    given = Settings.from_environ(in_data=False, **options)
     if given.origin("cors") == "default":
         options["cors"] = "loopback"
     if not given.admin_token:
         from connectome.network import is_loopback
 
         options["admin_token"] = _LOCAL_TOKEN if is_loopback(given.host) else "ca_" + secrets.token_urlsafe(24)
-    return Settings.from_environ(**{**options, "durability": "memory"})
+    return Settings.from_environ(in_data=False, **options)
 
 
 def _together(beside: Sequence[Planted], files: Iterable[SeedFile]) -> list[Planted]:
@@ -178,7 +184,7 @@ def _imported(directory: Path) -> list[Planted]:
     with tempfile.TemporaryDirectory(prefix="connectome-import-") as temporary:
         copy = Path(temporary) / "data"
         try:
-            shutil.copytree(directory, copy, ignore=shutil.ignore_patterns(".lock"))
+            shutil.copytree(directory, copy, ignore=shutil.ignore_patterns(".lock", "snapshots"))
         finally:
             if lock:
                 lock.release()
@@ -200,29 +206,55 @@ def _require_room(directory: Path) -> None:
     See at the beginning whether there can be an export at the end.
 
     Raises:
-        ConfigurationError: There is something in the way that is no data directory.
+        ConfigurationError: There is something in the way that is no data directory, or that cannot be replaced.
         StoreLocked: A server holds it.
     """
     from connectome.stores.files import DirectoryLock, lock_path
 
-    if directory.exists() and any(directory.iterdir()):
+    if not _is_empty(directory):
         if not (directory / "connectome.catalog.json").is_file():
             raise ConfigurationError(f"{directory} is not empty, and is no data directory: nothing is exported over it")
+        if directory.is_mount():
+            raise ConfigurationError(
+                f"{directory} is not empty, and a file system of its own, which cannot be replaced as a whole: "
+                "export to a directory in it"
+            )
         if lock_path(directory).exists():
             DirectoryLock(directory).release()
     elif not directory.absolute().parent.is_dir():
         raise ConfigurationError(f"there is no directory {directory.absolute().parent} to export to")
 
 
+def _is_empty(directory: Path) -> bool:
+    return not directory.exists() or not any(directory.iterdir())
+
+
 def _export(workspace: Workspace, directory: Path) -> None:
-    """Write a data directory: beside the old one, then in its place."""
+    """Write a data directory: where one is already, beside it, then in its place."""
+    planted = workspace.planted()
+    target = directory.resolve()
+    if _is_empty(target):
+        _fill(target, planted)
+    else:
+        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            _fill(fresh, planted)
+            _carry_over(target, fresh)
+        except BaseException:
+            shutil.rmtree(fresh)
+            raise
+        old = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        target.rename(old / target.name)
+        fresh.rename(target)
+        shutil.rmtree(old)
+    click.echo(f"exported {plural(len(planted), 'collection')} to {directory}", err=True)
+
+
+def _fill(directory: Path, planted: Iterable[Planted]) -> None:
     from connectome.service import Service
     from connectome.stores import open_store
 
-    target = directory.absolute()
-    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    planted = workspace.planted()
-    with closing(Service(open_store(fresh))) as service:
+    with closing(Service(open_store(directory))) as service:
         for each in planted:
             service.create(
                 id=each.id,
@@ -231,12 +263,23 @@ def _export(workspace: Workspace, directory: Path) -> None:
                 credentials=dict(each.credentials),
                 documents=each.documents,
             )
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    if target.exists():
-        target.rename(old / target.name)
-    fresh.rename(target)
-    shutil.rmtree(old)
-    click.echo(f"exported {plural(len(planted), 'collection')} to {directory}", err=True)
+
+
+def _carry_over(old: Path, fresh: Path) -> None:
+    """Have a new data directory hold what else the old one does: settings, the administrator's token, snapshots."""
+    from connectome.stores.embedded import FileLedger, ledger_path
+    from connectome.stores.files import Disk, lock_path
+
+    collections = FileLedger(Disk(), ledger_path(old, "catalog")).load().keys()
+    left = {lock_path(old), ledger_path(old, "uses")}
+    for each in old.iterdir():
+        of_collection = re.match(r"([A-Za-z0-9_-]+)\.(?:json|journal)\b", each.name)
+        if each in left or (of_collection and of_collection[1] in collections) or (fresh / each.name).exists():
+            continue
+        if each.is_dir() and not each.is_symlink():
+            shutil.copytree(each, fresh / each.name, symlinks=True)
+        else:
+            shutil.copy2(each, fresh / each.name, follow_symlinks=False)
 
 
 def _keep(
@@ -307,8 +350,7 @@ def _reload(mock: Mock, beside: Sequence[Planted], files: Sequence[SeedFile]) ->
     try:
         mock.workspaces.start_from(_together(beside, files))
     except ConnectomeError as error:
-        where = f" (at {error.pointer})" if error.pointer else ""
-        click.echo(f"connectome: not reloaded, the documents stay as they are: {error.detail}{where}", err=True)
+        click.echo(f"connectome: not reloaded, the documents stay as they are: {error.sentence}", err=True)
     else:
         click.echo("reloaded", err=True)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from connectome import extjson, relaxed
-from connectome.cli import EXIT_CODES
+from connectome.cli import EXIT_CODES, Group
 from connectome.cli.administration import administration, data_option, plural
 from connectome.errors import ConfigurationError, SchemaViolation
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SAMPLE: Final = 1000
 
 
-@click.group()
+@click.group(cls=Group)
 def schema() -> None:
     """Infer, show, set or check the JSON Schema of a collection."""
 

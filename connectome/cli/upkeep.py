@@ -21,6 +21,7 @@ from connectome.cli.administration import (
     plural,
     print_columns,
     print_json,
+    replacing,
 )
 from connectome.config import Settings
 from connectome.errors import ConfigurationError, RequestError
@@ -110,13 +111,8 @@ def backup(file: Path, with_credentials: bool, data: Path | None) -> None:
     if str(file) == "-":
         click.echo(content, nl=False)
         return
-    try:
-        # Never open to others, not even for a moment.
-        file.touch(mode=0o600)
-        file.chmod(0o600)
-        file.write_bytes(content)
-    except OSError as error:
-        raise ConfigurationError(f"{file} cannot be written: {error.strerror}") from None
+    with replacing(file) as target:
+        target.write(content)
     click.echo(f"{file}: {len(content)} bytes", err=True)
 
 

@@ -8,9 +8,15 @@ an expression says of the values of an array, an accumulator says of the values 
 from __future__ import annotations
 
 import difflib
+import functools
+import itertools
+import operator
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from bson import Int64
 
 from connectome.errors import QueryError, at
 from connectome.extjson import preview
@@ -35,10 +41,12 @@ from connectome.query.expressions.language import (
     is_nullish,
     named_arguments,
     null_if_missing,
+    read,
 )
 from connectome.query.expressions.objects import merge_objects
+from connectome.query.numbers import typed
 from connectome.query.sort import Sort
-from connectome.query.values import MISSING, Document, Value, is_number, sort_key
+from connectome.query.values import INT64, MISSING, Document, Value, index_key, is_number, sort_key
 
 # MongoDB allows a stage 100 MB: this many of all but the smallest documents.
 MAX_HELD: Final = 1_000_000
@@ -68,13 +76,13 @@ class Accumulator:
 
     value_for: what is taken of each document.
     start: the state of a new group, from its ``_id``.
-    add: what the state is after a further value.
+    add: changes the state by a further value.
     finish: the value of the group.
     """
 
     value_for: Callable[[Document], Any]
     start: Callable[[Value], Any]
-    add: Callable[[Any, Any], Any]
+    add: Callable[[Any, Any], None]
     finish: Callable[[Any], Value]
 
 
@@ -125,20 +133,53 @@ def accumulator(name: str) -> Callable[[_Compile], _Compile]:
     return declare
 
 
-def _append_number(values: list[Value], value: Value) -> list[Value]:
-    if is_number(value):
-        values.append(value)
-    return values
+def value_of(source: Value) -> Callable[[Document], Value]:
+    """What ``compile_expression`` makes of an expression; the path of a field is followed without more ado."""
+    value_for = compile_expression(source)
+    if type(source) is not str or not source.startswith("$") or source.startswith("$$"):
+        return value_for
+    if "." in source:
+        along = read(source, SYSTEM_VARIABLES).evaluate
+        return lambda document: along({"CURRENT": document})
+    name = source[1:]
+    return lambda document: document.get(name, MISSING)
 
 
 def _of_numbers(operand: Value, result: Callable[[Sequence[Value]], Value]) -> Accumulator:
-    return Accumulator(compile_expression(operand), lambda _: [], _append_number, result)
+    # What is no number would count for nothing, and is not held.
+    def add(numbers: list[Value], value: Value) -> None:
+        if is_number(value):
+            numbers.append(value)
+
+    return Accumulator(value_of(operand), lambda _: [], add, result)
+
+
+def _of_documents(result: Callable[[int], Value]) -> Accumulator:
+    def add(count: list[int], _: Value) -> None:
+        count[0] += 1
+
+    return Accumulator(lambda _: None, lambda _: [0], add, lambda count: result(count[0]))
 
 
 @accumulator("$sum")
 def of_sum(operand: Value) -> Accumulator:
     """The sum of the values that are numbers; 0 where there are none."""
+    source = read(operand, SYSTEM_VARIABLES)
+    each: Value = typed(source.evaluate({})) if source.constant else None
+    if type(each) is float:
+        # MongoDB adds a constant without the care that it takes with values: ten times 0.1 are not quite 1.
+        return _of_documents(lambda count: functools.reduce(operator.add, itertools.repeat(each, count), 0.0))
+    if type(each) in (int, Int64):
+        return _of_documents(lambda count: _times(count, each))
     return _of_numbers(operand, sum_)
+
+
+def _times(count: int, number: int) -> Value:
+    """The sum of so many equal whole numbers, which has their type where it can."""
+    total = count * int(number)
+    if total not in INT64:
+        return float(total)
+    return Int64(total) if type(number) is Int64 else total
 
 
 @accumulator("$avg")
@@ -164,83 +205,116 @@ def of_count(operand: Value) -> Accumulator:
     """How many documents the group has; the operand is ``{}``."""
     if operand != {}:
         raise QueryError(f"$count of a group takes no arguments: {{}}, not {preview(operand)}", code="TypeMismatch")
-    return Accumulator(lambda _: None, lambda _: 0, lambda count, _: count + 1, lambda count: count)
+    return _of_documents(lambda count: count)
 
 
 @accumulator("$first")
 def of_first(operand: Value) -> Accumulator:
     """The value of the first document, null where it has none."""
-    return Accumulator(
-        compile_expression(operand),
-        lambda _: [],
-        lambda first, value: first or [value],
-        lambda first: null_if_missing(first[0]),
-    )
+
+    def add(first: list[Value], value: Value) -> None:
+        if not first:
+            first.append(value)
+
+    return Accumulator(value_of(operand), lambda _: [], add, lambda first: null_if_missing(first[0]))
 
 
 @accumulator("$last")
 def of_last(operand: Value) -> Accumulator:
     """The value of the last document, null where it has none."""
-    return Accumulator(compile_expression(operand), lambda _: MISSING, lambda _, value: value, null_if_missing)
+
+    def add(last: list[Value], value: Value) -> None:
+        last[:] = (value,)
+
+    return Accumulator(value_of(operand), lambda _: [], add, lambda last: null_if_missing(last[0]))
 
 
 def _extreme(operand: Value, better: Callable[[Any, Any], bool]) -> Accumulator:
-    def add(best: Any, value: Value) -> Any:
-        if is_nullish(value):
-            return best
-        key = sort_key(value)
-        return (key, value) if best is None or better(key, best[0]) else best
+    def add(best: list[Any], value: Value) -> None:
+        if not is_nullish(value):
+            key = sort_key(value)
+            if not best or better(key, best[0]):
+                best[:] = key, value
 
-    return Accumulator(compile_expression(operand), lambda _: None, add, lambda best: best and best[1])
+    return Accumulator(value_of(operand), lambda _: [], add, lambda best: best[1] if best else None)
 
 
 @accumulator("$min")
 def of_min(operand: Value) -> Accumulator:
     """The least value, over all BSON types; null where all are null or missing."""
-    return _extreme(operand, lambda key, best: key < best)
+    return _extreme(operand, operator.lt)
 
 
 @accumulator("$max")
 def of_max(operand: Value) -> Accumulator:
     """The greatest value, over all BSON types; null where all are null or missing."""
-    return _extreme(operand, lambda key, best: key > best)
+    return _extreme(operand, operator.gt)
 
 
 @accumulator("$push")
 def of_push(operand: Value) -> Accumulator:
     """An array of the values, without those that are missing."""
 
-    def add(values: list[Value], value: Value) -> list[Value]:
+    def add(values: list[Value], value: Value) -> None:
         if value is not MISSING:
             values.append(value)
             check_held(len(values))
-        return values
 
-    return Accumulator(compile_expression(operand), lambda _: [], add, lambda values: values)
+    return Accumulator(value_of(operand), lambda _: [], add, lambda values: values)
 
 
 @accumulator("$addToSet")
 def of_add_to_set(operand: Value) -> Accumulator:
     """An array of the different values, without those that are missing, in the order in which they came."""
 
-    def add(values: dict[Any, Value], value: Value) -> dict[Any, Value]:
+    def add(values: dict[Any, Value], value: Value) -> None:
         if value is not MISSING:
-            values.setdefault(sort_key(value), value)
+            values.setdefault(index_key(value), value)
             check_held(len(values))
-        return values
 
-    return Accumulator(compile_expression(operand), lambda _: {}, add, lambda values: list(values.values()))
+    return Accumulator(value_of(operand), lambda _: {}, add, lambda values: list(values.values()))
+
+
+def _require_array(name: str, value: Value) -> None:
+    if type(value) is not list:
+        raise QueryError(f"{name} of a group takes arrays, not {preview(value)}", code="TypeMismatch", pointer=None)
+
+
+@accumulator("$concatArrays")
+def of_concat_arrays(operand: Value) -> Accumulator:
+    """An array of the elements of all values, which are arrays or missing."""
+
+    def add(elements: list[Value], value: Value) -> None:
+        if value is not MISSING:
+            _require_array("$concatArrays", value)
+            elements += value
+            check_held(len(elements))
+
+    return Accumulator(value_of(operand), lambda _: [], add, lambda elements: elements)
+
+
+@accumulator("$setUnion")
+def of_set_union(operand: Value) -> Accumulator:
+    """An array of the different elements of all values, which are arrays or missing, as they first came."""
+
+    def add(elements: dict[Any, Value], value: Value) -> None:
+        if value is not MISSING:
+            _require_array("$setUnion", value)
+            for element in value:
+                elements.setdefault(index_key(element), element)
+            check_held(len(elements))
+
+    return Accumulator(value_of(operand), lambda _: {}, add, lambda elements: list(elements.values()))
 
 
 @accumulator("$mergeObjects")
 def of_merge_objects(operand: Value) -> Accumulator:
     """One document with the fields of all values, of those by the same name the last."""
 
-    def add(merged: Document, value: Value) -> Document:
+    def add(merged: Document, value: Value) -> None:
         merged.update(merge_objects([value]))
-        return merged
 
-    return Accumulator(compile_expression(operand), lambda _: {}, add, lambda merged: merged)
+    return Accumulator(value_of(operand), lambda _: {}, add, lambda merged: merged)
 
 
 class _Best:
@@ -256,12 +330,12 @@ class _Best:
         self._chosen = chosen
         self._values: list[Any] = []
 
-    def add(self, value: Any) -> _Best:
+    def add(self, value: Any) -> None:
+        """Have a further value among those that are chosen from."""
         self._values.append(value)
         if len(self._values) > 2 * self._n + _SURPLUS:
             self._values = self.chosen()
         check_held(len(self._values))
-        return self
 
     def chosen(self) -> list[Any]:
         """The wanted ones of the values that were added."""
@@ -290,7 +364,7 @@ def _n_of_input(name: str, operand: Value, chosen: Callable[[list[Any], int], li
 
 def _argument(given: Document, name: str) -> Callable[[Document], Value]:
     with at(name):
-        return compile_expression(given[name])
+        return value_of(given[name])
 
 
 @accumulator("$firstN")
@@ -330,17 +404,18 @@ def _sorted(name: str, operand: Value, *, last: bool, single: bool) -> Accumulat
     names = ("output", "sortBy") if single else ("n", "output", "sortBy")
     given = named_arguments(name, operand, names, names, _SORTED_CODES)
     with at("sortBy"):
-        if type(given["sortBy"]) is not dict:
+        if type(given["sortBy"]) is not dict or not given["sortBy"]:
             raise QueryError(
                 f"sortBy of {name} is an object of fields and directions, not {preview(given['sortBy'])}",
-                code="TypeMismatch",
+                code="Location9657900" if given["sortBy"] == {} else "Location10065",
             )
         sort = Sort(given["sortBy"])
     output = _argument(given, "output")
 
     def chosen(pairs: list[Any], n: int) -> list[Any]:
-        order = sort.positions([document for document, _ in pairs], limit=0 if last else n)
-        return [pairs[position] for position in (order[-n:] if last else order)]
+        documents = [document for document, _ in pairs]
+        order = _last_positions(sort, documents, n) if last else sort.positions(documents, limit=n)
+        return [pairs[position] for position in order]
 
     def outputs(best: _Best) -> Value:
         values = [value for _, value in best.chosen()]
@@ -353,6 +428,29 @@ def _sorted(name: str, operand: Value, *, last: bool, single: bool) -> Accumulat
         chosen,
         outputs,
     )
+
+
+def _last_positions(sort: Sort, documents: Sequence[Document], n: int) -> Sequence[int]:
+    """
+    Where the last ``n`` documents by a sort stand, in its order.
+
+    Of those that tie for the first of these places MongoDB lets in as many as find room, and each that comes after
+    more of the others drives out the one that came before the rest: of a single place the first keeps hold.
+    """
+    order = sort.positions(documents)
+    first = len(order) - n
+    if first <= 0:
+        return order
+
+    def ties(position: int) -> bool:
+        pair = documents[position], documents[order[first]]
+        return sort.positions(pair)[0] == sort.positions(pair[::-1])[0] == 0
+
+    start = bisect_left(order, True, hi=first, key=ties)
+    end = bisect_left(order, True, lo=first, key=lambda position: not ties(position))
+    tied, behind = order[start:end], order[end:]
+    let_in = len(set(sorted(order[start:])[:n]).intersection(tied))
+    return [*tied[let_in - (n - len(behind)) : let_in], *behind]
 
 
 @accumulator("$top")
@@ -379,9 +477,16 @@ def of_bottom_n(operand: Value) -> Accumulator:
     return _sorted("$bottomN", operand, last=True, single=False)
 
 
+def _require_object(name: str, operand: Value, code: str) -> None:
+    # The expression of the same name has a code of its own for it.
+    if type(operand) is not dict:
+        raise QueryError(f"{name} takes an object of arguments, not {preview(operand)}", code=code)
+
+
 @accumulator("$median")
 def of_median(operand: Value) -> Accumulator:
     """The number in the middle of the values: with an even number of them the lesser of the two."""
+    _require_object("$median", operand, "Location7436100")
     given = percentile_arguments("$median", MEDIAN_ARGUMENTS, operand)
     with at("input"):
         return _of_numbers(given["input"], lambda numbers: numbers_at(numbers, [0.5])[0])
@@ -390,6 +495,7 @@ def of_median(operand: Value) -> Accumulator:
 @accumulator("$percentile")
 def of_percentile(operand: Value) -> Accumulator:
     """For each of ``p``, from 0 to 1, the least value that so large a share of the numbers does not exceed."""
+    _require_object("$percentile", operand, "Location7429703")
     given = percentile_arguments("$percentile", PERCENTILE_ARGUMENTS, operand)
     shares = shares_of(given, SYSTEM_VARIABLES)
     with at("input"):

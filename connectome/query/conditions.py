@@ -24,7 +24,7 @@ from connectome.extjson import preview
 from connectome.query import geometry
 from connectome.query.expressions import compile_expression
 from connectome.query.json_schema import compile_schema
-from connectome.query.paths import Arrays, Test, any_element, without_path
+from connectome.query.paths import DBREF_FIELDS, Arrays, Test, any_element, without_path
 from connectome.query.patterns import compile_pattern
 from connectome.query.tree import Condition, Leaf, Locate, every, negated, some
 from connectome.query.tree import at as placed_at
@@ -55,7 +55,12 @@ def document_condition(source: Value) -> Condition:
     conditions = []
     for name, operand in source.items():
         with at(name):
-            conditions.append(_top_level(name)(operand) if name.startswith("$") else located(operand, placed_at(name)))
+            if name in DBREF_FIELDS:
+                conditions.append(placed_at(name)(Leaf("$eq", operand, eq(operand), "each")))
+            elif name.startswith("$"):
+                conditions.append(_top_level(name)(operand))
+            else:
+                conditions.append(located(operand, placed_at(name)))
     return every(conditions)
 
 
@@ -75,8 +80,8 @@ def is_condition(value: Value) -> bool:
     """Whether a value is an object of operators, not a literal: its first key starts with ``$``."""
     if type(value) is not dict or not value:
         return False
-    first = next(iter(value))
-    return first.startswith("$") and first not in ("$ref", "$id", "$db")  # a DBRef is a literal
+    # A DBRef is a literal.
+    return next(iter(value)).startswith("$") and not ("$ref" in value and "$id" in value)
 
 
 _TestMaker = TypeVar("_TestMaker", bound=Callable[..., Test])
@@ -86,8 +91,10 @@ _FieldOperator = Callable[[Value, Mapping[str, Any], Locate], Condition]
 FIELD_OPERATORS: dict[str, _FieldOperator] = {}
 # An operator that only says more about others → those others, and what reads its operand.
 COMPANIONS: dict[str, tuple[list[str], Callable[[Value], Any]]] = {}
+# Operators that stand first, and beside which nothing stands but companions → the code for what does.
+ALONE: dict[str, str] = {}
 # Operators that match where their test fails: an element that passes it is not what was found.
-NEGATIVE: set[str] = {"$not", "$exists"}
+NEGATIVE: set[str] = {"$not"}
 TOP_LEVEL_OPERATORS: dict[str, Callable[[Value], Condition]] = {}
 
 
@@ -102,6 +109,7 @@ def field_operator(
     arrays: Arrays = "each",
     negative: bool = False,
     beside: Mapping[str, Callable[[Value], Any]] = MappingProxyType({}),
+    alone: str | None = None,
 ) -> Callable[[_TestMaker], _TestMaker]:
     """
     Declare a function from operand to test as a field operator.
@@ -111,6 +119,8 @@ def field_operator(
         negative: The operator matches where no value at the path passes the test.
         beside: Companions that may stand beside it, each with what reads its operand; what was read is given to
             the function after its own operand, MISSING where the companion is not there.
+        alone: For an operator that stands first, and has no others but its companions beside it: the code of the
+            refusal of those.
     """
 
     def declare(function: _TestMaker) -> _TestMaker:
@@ -122,6 +132,8 @@ def field_operator(
         FIELD_OPERATORS[name] = _documented(compile_, function)
         if negative:
             NEGATIVE.add(name)
+        if alone:
+            ALONE[name] = alone
         for companion, read in beside.items():
             COMPANIONS.setdefault(companion, ([], read))[0].append(name)
         return function
@@ -180,6 +192,8 @@ def is_operator(name: str) -> bool:
 
 def field_condition(condition: Document, locate: Locate) -> Condition:
     """The condition for an object of operators such as ``{"$gte": 1, "$lt": 5}``."""
+    for name in ALONE.keys() & condition.keys():
+        _refuse_company(condition, name)
     said = {}
     for name in COMPANIONS.keys() & condition.keys():
         needed, read = COMPANIONS[name]
@@ -198,6 +212,16 @@ def field_condition(condition: Document, locate: Locate) -> Condition:
                 raise QueryError(f"unknown operator: {name}; {_expected(name, FIELD_OPERATORS)}")
             conditions.append(FIELD_OPERATORS[name](operand, said, locate))
     return every(conditions)
+
+
+def _refuse_company(condition: Document, name: str) -> None:
+    if next(iter(condition)) != name:
+        with at(name):
+            raise QueryError(f"{name} stands first in its condition, not behind {next(iter(condition))}")
+    for other in condition:
+        if other != name and name not in COMPANIONS.get(other, ((),))[0]:
+            with at(other):
+                raise QueryError(f"{other} cannot stand beside {name}", code=ALONE[name])
 
 
 def _expected(name: str, table: dict[str, Any]) -> str:
@@ -371,7 +395,7 @@ def _one_of(operand: Value, name: str) -> Test:
 @field_connective("$exists")
 def exists(operand: Value, locate: Locate) -> Condition:
     """Match where the field is there (null counts), or, with a false operand, where it is not."""
-    present = locate(Leaf("$exists", True, lambda value: value is not MISSING, "whole"))
+    present = locate(Leaf("$exists", True, lambda value: value is not MISSING, "each"))
     return present if truthy(operand) else negated(present)
 
 
@@ -428,7 +452,7 @@ def mod(operand: Value) -> Test:
         operand: ``[divisor, remainder]``, two finite numbers; a fraction is cut toward zero.
 
     Returns:
-        A test on one value: false for whatever is not a number, and for NaN and the infinities.
+        A test on one value: false for whatever is not a number, and for NaN and what is beyond 64 bits.
 
     Raises:
         QueryError: ``BadValue`` -- not an array of two numbers, or a divisor of zero after cutting.
@@ -451,9 +475,8 @@ def mod(operand: Value) -> Test:
 
     def leaves_remainder(value: Value) -> bool:
         dividend = _toward_zero(value)
-        if dividend is None:
+        if dividend is None or dividend not in INT64:
             return False
-        dividend = max(INT64.start, min(dividend, INT64.stop - 1))
         # The sign of the dividend, as in C: -7 leaves -3 when divided by 4.
         left = abs(dividend) % abs(divisor)
         return (left if dividend >= 0 else -left) == remainder
@@ -550,13 +573,15 @@ def elem_match(operand: Value) -> Test:
     """
     if type(operand) is not dict:
         raise QueryError(f"$elemMatch needs an object, not {preview(operand)}")
-    if is_condition(operand) and next(iter(operand)) not in ("$and", "$or", "$nor", "$where"):
+    first = next(iter(operand), "")
+    if first.startswith("$") and first not in TOP_LEVEL_OPERATORS and first not in DBREF_FIELDS:
         # Not opened: what holds is said of the element itself, be it an array.
         return field_condition(
             operand, lambda leaf: Condition(any_element(leaf.test) if leaf.arrays == "elements" else leaf.test)
         ).predicate
 
     matches = document_condition(operand).predicate
+    _refuse_whole_documents(operand)
 
     def element_matches(element: Value) -> bool:
         if type(element) is dict:
@@ -564,6 +589,18 @@ def elem_match(operand: Value) -> Test:
         return type(element) is list and matches({str(index): item for index, item in enumerate(element)})
 
     return element_matches
+
+
+def _refuse_whole_documents(source: Document) -> None:
+    """Refuse, in a filter for elements, what is said of whole documents alone."""
+    for name, operand in source.items():
+        with at(name):
+            if name in ("$expr", "$sampleRate"):
+                raise QueryError(f"{name} is said of whole documents, not of the elements of an array")
+            if name in ("$and", "$or", "$nor"):
+                for position, arm in enumerate(operand):
+                    with at(position):
+                        _refuse_whole_documents(arm)
 
 
 @field_operator("$size", arrays="whole")
@@ -590,7 +627,8 @@ def _bits(operand: Value) -> Callable[[int], tuple[bool, bool]]:
     if mask is None or (is_number(operand) and mask < 0):
         raise QueryError(
             f"bits are asked for by a whole number that is not negative, binary data or an array of positions, "
-            f"not {preview(operand)}"
+            f"not {preview(operand)}",
+            code="FailedToParse" if is_number(operand) else "BadValue",
         )
     return lambda number: (number & mask != 0, number & mask != mask)
 
@@ -599,7 +637,7 @@ def _as_bits(value: Value) -> int | None:
     """The bits of a whole number, or of binary data from its first byte on; None for anything else."""
     if isinstance(value, bytes):
         return int.from_bytes(value, "little")
-    number = None if type(value) is Decimal128 else integral(value)
+    number = integral(value)
     return number if number is not None and number in INT64 else None
 
 
@@ -613,8 +651,8 @@ def _bit_test(operand: Value, holds: Callable[[bool, bool], bool]) -> Test:
     return test
 
 
-field_operator("$geoWithin")(geometry.geo_within)
-field_operator("$geoIntersects")(geometry.geo_intersects)
+field_operator("$geoWithin", alone="BadValue")(geometry.geo_within)
+field_operator("$geoIntersects", alone="BadValue")(geometry.geo_intersects)
 
 
 def _any_operand(operand: Value) -> Value:
@@ -625,7 +663,7 @@ def _any_operand(operand: Value) -> Value:
 DISTANCES: Final = {"$maxDistance": _any_operand, "$minDistance": _any_operand}
 NEAR: Final[dict[str, Callable[..., geometry.Near]]] = {"$near": geometry.near, "$nearSphere": geometry.near_sphere}
 for _name, _near in NEAR.items():
-    field_operator(_name, arrays="whole", beside=DISTANCES)(_near)
+    field_operator(_name, arrays="whole", beside=DISTANCES, alone="Location34413")(_near)
 
 
 @field_operator("$bitsAllSet")
@@ -668,12 +706,6 @@ def json_schema(operand: Value) -> Condition:
 @top_level_operator("$comment")
 def comment(_: Value) -> Condition:
     """Say something to whoever reads the query; it matches every document."""
-    return every([])
-
-
-@field_connective("$comment")
-def field_comment(_: Value, __: Locate) -> Condition:
-    """Say something to whoever reads the condition; it matches every value."""
     return every([])
 
 

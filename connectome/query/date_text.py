@@ -83,11 +83,11 @@ WRITERS: Final[dict[str, Callable[[Local], str]]] = {
 SPECIFIER: Final = re.compile("%(.?)", re.DOTALL)
 
 
-def written(moment: int, zone: Zone = UTC_ZONE, format: str | None = None) -> str:
+def written(moment: int, timezone: Zone = UTC_ZONE, format: str | None = None) -> str:
     """An instant as text; without a format as ISO 8601 has it, with a Z where the zone is UTC."""
-    local = Local.at(moment, zone)
+    local = Local.at(moment, timezone)
     if format is None:
-        format = "%Y-%m-%dT%H:%M:%S.%LZ" if zone.is_utc else "%Y-%m-%dT%H:%M:%S.%L"
+        format = "%Y-%m-%dT%H:%M:%S.%LZ" if timezone.is_utc else "%Y-%m-%dT%H:%M:%S.%L"
     return SPECIFIER.sub(lambda specifier: WRITERS[specifier[1]](local), format)
 
 
@@ -111,14 +111,24 @@ _MONTH_NUMBERS: Final = {
 }
 
 
-# The abbreviations that people write; hours ahead of UTC.
+# The abbreviations that people write, and the letters of military time; hours ahead of UTC.
 _ABBREVIATIONS: Final = {
-    **dict.fromkeys(("z", "ut", "utc", "gmt", "wet"), 0),
-    **dict.fromkeys(("bst", "cet", "west"), 1),
-    **dict.fromkeys(("cest", "eet"), 2),
-    **dict.fromkeys(("eest", "msk"), 3),
-    **dict(zip(("est", "cst", "mst", "pst", "akst", "hst"), range(-5, -11, -1), strict=True)),
-    **dict(zip(("edt", "cdt", "mdt", "pdt", "akdt"), range(-4, -9, -1), strict=True)),
+    **dict(zip("abcdefghiklm", range(1, 13), strict=True)),
+    **dict(zip("nopqrstuvwxy", range(-1, -13, -1), strict=True)),
+    **dict.fromkeys(("z", "ut", "utc", "uct", "gmt", "wet"), 0),
+    **dict.fromkeys(("bst", "cet", "met", "west", "wat"), 1),
+    **dict.fromkeys(("cest", "mest", "eet", "cat", "sast"), 2),
+    **dict.fromkeys(("eest", "msk", "eat", "idt"), 3),
+    **dict.fromkeys(("pkt",), 5),
+    **dict.fromkeys(("awst", "hkt", "wita"), 8),
+    **dict.fromkeys(("jst", "wit"), 9),
+    **dict.fromkeys(("acst",), 9.5),
+    **dict.fromkeys(("aest", "chst"), 10),
+    **dict.fromkeys(("acdt",), 10.5),
+    **dict(zip(("aedt", "nzst", "nzdt"), (11, 12, 13), strict=True)),
+    **dict(zip(("ndt", "nst"), (-2.5, -3.5), strict=True)),
+    **dict(zip(("ast", "est", "cst", "mst", "pst", "akst", "hst", "sst"), range(-4, -12, -1), strict=True)),
+    **dict(zip(("adt", "edt", "cdt", "mdt", "pdt", "akdt", "hdt"), range(-3, -10, -1), strict=True)),
 }
 
 
@@ -128,7 +138,7 @@ _ZONE_DIGITS: Final = re.compile(r"(?:GMT)?([+-])(?:(\d\d)(\d\d)(\d\d)|(\d\d?):?
 def _offset_written(written: str, text: str) -> int:
     """The offset that a string gives, in milliseconds."""
     if written.lower() in _ABBREVIATIONS:
-        return _ABBREVIATIONS[written.lower()] * HOUR
+        return int(_ABBREVIATIONS[written.lower()] * HOUR)
     # Three digits are an hour and two of minutes.
     if match := _ZONE_DIGITS.fullmatch(re.sub(r"(?<=[+-])(?=\d{3}$)", "0", written, count=1)):
         hours, minutes, seconds = (int(match[i] or match[i + 3] or 0) for i in (2, 3, 4))
@@ -245,9 +255,16 @@ _TIME_FORMS: Final = [
         r"[Tt]?(?P<h>\d\d?)[:.](?P<i>\d\d?)(?:[:.](?P<s>\d\d?)(?:[.:](?P<f>\d+))?)?",
         r"[Tt]?(?P<h>\d\d)(?P<i>\d\d)(?P<s>\d\d)?",
         r"[Tt](?P<h>\d\d?)",
+        r"(?i:(?P<word>noon|midnight|today|now))",
         "",
     )
 ]
+
+
+# As C's asctime() and the command date have it: the year comes behind the time.
+_YEAR_LAST: Final = re.compile(
+    rf"((?:[a-z]+,?\s+)?{_MONTH}[ \t.-]*\d\d?)[,.stndrh\t ]+(\d\d?:\d.*?)[ \t]+(\d{{4}})", re.ASCII | re.IGNORECASE
+)
 
 
 _TIMESTAMP: Final = re.compile(r"@(-?\d{1,15})(?:\.(\d{1,6}))?", re.ASCII)
@@ -259,6 +276,8 @@ def _read_freely(text: str) -> _Reading:
         fraction = int(f"{stamp[2] or '':0<3.3}")
         moment = int(stamp[1]) * SECOND + (-fraction if stamp[1].startswith("-") else fraction)
         return _Reading(*divmod(moment, DAY), offset=0)
+    if late := _YEAR_LAST.fullmatch(trimmed):
+        trimmed = f"{late[1]} {late[4]} {late[3]}"
     for date_form in _DATE_FORMS:
         if day := date_form.match(trimmed):
             for time_form in _TIME_FORMS:
@@ -279,7 +298,7 @@ def _understood(text: str, day: Mapping[str, str | None], time: Mapping[str, str
         days = _day(text, year, month, int(day.get("d") or 1))
     if weekday := day["weekday"]:
         days += (weekday_named(weekday) - iso_weekday(days)) % 7
-    hour = int(time.get("h") or 0)
+    hour = 12 if (time.get("word") or "").lower() == "noon" else int(time.get("h") or 0)
     if half := time.get("half"):
         if not 1 <= hour <= 12:
             raise _unreadable(text, f"there is no hour {hour} before or after noon")

@@ -28,7 +28,7 @@ from connectome.query.deadline import check
 from connectome.query.generated import document_scan
 from connectome.query.paths import Arrays, Predicate, Test, yielded
 from connectome.query.tree import Condition, Leaf
-from connectome.query.values import MISSING, Document, Value
+from connectome.query.values import MISSING, Document, Value, equal, truthy
 
 # How many documents are matched between two looks at the clock.
 _CHUNK: Final = 1024
@@ -69,6 +69,11 @@ class Filter:
     def fields(self) -> frozenset[str]:
         """The top-level fields that conditions of the filter are about."""
         return frozenset(path.partition(".")[0] for path in _paths(self.source))
+
+    @cached_property
+    def operators(self) -> frozenset[str]:
+        """The operators of the filter that stand where a field's name could."""
+        return frozenset(_operators(self.source))
 
     def position(self, document: Document) -> int | None:
         """
@@ -152,6 +157,15 @@ def _paths(source: Document) -> Iterator[str]:
                 yield from _paths(arm)
 
 
+def _operators(source: Document) -> Iterator[str]:
+    for name, condition in source.items():
+        if name.startswith("$"):
+            yield name
+        if name in ("$and", "$or", "$nor"):
+            for arm in condition:
+                yield from _operators(arm)
+
+
 def _recorders(source: Document) -> Iterator[Callable[[Document], int | None]]:
     """For each condition of a filter, in order, what finds the position at which a document meets it."""
     for name, condition in source.items():
@@ -188,7 +202,10 @@ def _positive_tests(condition: Value) -> list[tuple[Test, Arrays]]:
         return Condition(leaf.test)
 
     if is_condition(condition):
-        field_condition({name: operand for name, operand in condition.items() if name not in NEGATIVE}, collect)
+        positive = {name: operand for name, operand in condition.items() if name not in NEGATIVE}
+        if not truthy(positive.get("$exists", True)):
+            del positive["$exists"]
+        field_condition(positive, collect)
     else:
         located(condition, collect)
     return found
@@ -199,11 +216,15 @@ def _first_position(path: str, test: Test, arrays: Arrays, document: Document) -
 
 
 def _equalities(source: Document) -> Iterable[tuple[str, Value]]:
-    """Each path with the value that the filter demands there; single arms of ``$or`` and ``$in`` count."""
+    """Each path with the value that the filter demands there; ``$or`` and ``$in`` of but one value count."""
     for name, condition in source.items():
         if name == "$and" or (name == "$or" and len(condition) == 1):
             for arm in condition:
                 yield from _equalities(arm)
+        elif name == "$or":
+            path, values = _alternatives(condition)
+            if path and all(equal(each, values[0]) for each in values):
+                yield from _equalities({path: values[0]})
         elif name.startswith("$"):
             continue
         elif not is_condition(condition):
@@ -212,7 +233,8 @@ def _equalities(source: Document) -> Iterable[tuple[str, Value]]:
         else:
             if "$eq" in condition:
                 yield name, condition["$eq"]
-            if len(choices := condition.get("$in", ())) == 1:
+            choices = condition.get("$in", ())
+            if choices and all(equal(each, choices[0]) for each in choices):
                 yield from _equalities({name: choices[0]})
             for choice in condition.get("$all", ()):
                 if not is_elem_match(choice):

@@ -22,6 +22,9 @@ Predicate = Callable[[Document], bool]
 Arrays = Literal["each", "whole", "elements"]
 Path = tuple[str, ...]
 
+# Fields in spite of their names, in a path too: those of a DBRef.
+DBREF_FIELDS: Final = frozenset({"$ref", "$id", "$db"})
+
 MAX_PATH_PARTS: Final = 100
 MAX_PATH_INDEXES: Final = 20
 
@@ -48,23 +51,26 @@ def parse_field_path(path: str) -> Path:
 
     Raises:
         QueryError: ``Location40352``, ``Location40353``, ``Location15998`` -- an empty path, last part, other part;
-            ``Location16410`` -- a part that starts with ``$``; ``Overflow`` -- more than 100 parts.
+            ``Location16410`` -- a part that starts with ``$`` and is no field of a DBRef; ``Overflow`` -- more than
+            100 parts.
     """
     if not path:
         raise QueryError("a path names a field, and this one is empty", code="Location40352")
     parts = parse_path(path)
     if not parts[-1]:
         raise QueryError(f"a path does not end with a dot: {path!r}", code="Location40353")
-    if not all(parts):
-        raise QueryError(f"a path has no empty parts: {path!r}", code="Location15998")
-    if any(part.startswith("$") for part in parts):
-        raise QueryError(f"a part of a path does not start with '$': {path!r}", code="Location16410")
+    for part in parts:
+        if not part:
+            raise QueryError(f"a path has no empty parts: {path!r}", code="Location15998")
+        if part.startswith("$") and part not in DBREF_FIELDS:
+            raise QueryError(f"a part of a path does not start with '$': {path!r}", code="Location16410")
     return parts
 
 
 def is_index(part: str) -> bool:
     """Whether a part of a path can name a position in an array: digits without a leading zero."""
-    return part.isdecimal() and part.isascii() and (part == "0" or part[0] != "0")
+    # No array has a position of more digits, and of some thousands Python makes no number.
+    return len(part) <= 10 and part.isdecimal() and part.isascii() and (part == "0" or part[0] != "0")
 
 
 def at_path(path: str, test: Test, arrays: Arrays) -> Predicate:
@@ -260,33 +266,69 @@ def values_along(paths: Sequence[Path], document: Value) -> list[tuple[Value, ..
 
     Raises:
         ParallelArrays: Two paths lead into different arrays.
+        QueryError: ``Location16746`` -- a number in a path is a position of an array and a field of its documents.
     """
-    found: list[Value] = [None] * len(paths)
+    return _ways([(document, path, False) for path in paths])
+
+
+def _ways(starts: Sequence[tuple[Value, Path, bool]]) -> list[tuple[Value, ...]]:
+    """The ways from values on, each by a path; and whether an index led to an array, which is then not opened."""
+    found: list[Value] = [None] * len(starts)
     met: list[Value] | None = None
-    into_array: dict[int, Path] = {}
-    for position, path in enumerate(paths):
-        value, rest = _until_array(path, document)
+    ended: list[int] = []
+    going_on: list[tuple[int, Path]] = []
+    whole = False
+    for position, (start, path, by_index) in enumerate(starts):
+        value, rest = _until_array(path, start)
         if type(value) is not list:
             found[position] = value
-        elif met is not None and met is not value:
+            continue
+        if met is not None and met is not value:
             raise ParallelArrays
+        met = value
+        whole = whole or by_index
+        if rest:
+            going_on.append((position, rest))
         else:
-            met = value
-            into_array[position] = rest
+            ended.append(position)
     if met is None:
         return [tuple(found)]
 
+    ends = [met] if whole and met else met or [EMPTY_ARRAY]
+    if not going_on:
+        return [tuple(end if position in ended else value for position, value in enumerate(found)) for end in ends]
+
+    chosen = [_element_at(rest[0], met) for _, rest in going_on]
+    # What is the same for each element is asked of the first.
+    one_way = not ended and None not in chosen
     ways = []
-    for element in met or [EMPTY_ARRAY]:
-        inner = [rest for rest in into_array.values() if rest]
+    for element in met[:1] if one_way else met or [EMPTY_ARRAY]:
+        for position in ended:
+            found[position] = met if whole and met else element
         # An array inside the array is not opened: what a path would find in it counts as missing.
-        below = values_along(inner, element if type(element) is dict else None) if inner else [()]
-        for way in below:
-            remaining = iter(way)
-            for position, rest in into_array.items():
-                found[position] = next(remaining) if rest else element
+        document = element if type(element) is dict else None
+        inner = [
+            (document, rest, False) if at_index is None else (at_index[0], rest[1:], type(at_index[0]) is list)
+            for (_, rest), at_index in zip(going_on, chosen, strict=True)
+        ]
+        for way in _ways(inner):
+            for (position, _), value in zip(going_on, way, strict=True):
+                found[position] = value
             ways.append(tuple(found))
     return ways
+
+
+def _element_at(part: str, array: list[Value]) -> tuple[Value] | None:
+    """The element at the index that a part of a path is; None where it is none."""
+    if not (is_index(part) and int(part) < len(array)):
+        return None
+    if any(type(element) is dict and part in element for element in array):
+        raise QueryError(
+            f"ambiguous in a sort: {part!r} is a position of an array, and a field of a document in it",
+            code="Location16746",
+            pointer=None,
+        )
+    return (array[int(part)],)
 
 
 def _until_array(path: Path, value: Value) -> tuple[Value, Path]:
@@ -295,9 +337,7 @@ def _until_array(path: Path, value: Value) -> tuple[Value, Path]:
         if type(value) is dict:
             value = value.get(part)
         elif type(value) is list:
-            if not (is_index(part) and int(part) < len(value)):
-                return value, path[position:]
-            value = value[int(part)]
+            return value, path[position:]
         else:
             return None, ()
     return value, ()

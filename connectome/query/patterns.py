@@ -28,6 +28,7 @@ Match = regex.Match[str]
 MAX_PATTERN_BYTES: Final = 32764  # MongoDB's
 _MAX_GROUP_DEPTH: Final = 250  # PCRE2's, as the next one
 _MAX_REPEAT: Final = 65535
+_NULL_CHARACTER: Final = "a regular expression cannot contain a null character"
 
 
 def compile_pattern(expression: Regex[str]) -> Callable[[str], bool]:
@@ -36,9 +37,10 @@ def compile_pattern(expression: Regex[str]) -> Callable[[str], bool]:
 
     Raises:
         QueryError: ``Location51091`` -- not a regular expression, or one that needs what is not supported;
-            ``Location51109`` -- a null character in it.  From the test: ``MaxTimeMSExpired`` -- the request's time
-            is over.
+            ``BadValue`` -- a null character in it.  From the test: ``MaxTimeMSExpired`` -- the request's time is over.
     """
+    if "\0" in expression.pattern:
+        raise QueryError(_NULL_CHARACTER)
     find = finder(expression)
     return lambda text: find(text, 0) is not None
 
@@ -48,10 +50,10 @@ def finder(expression: Regex[str]) -> Callable[[str, int], Match | None]:
     A search in a text from a position on; what stands before the position is seen by ``^``, ``\\b`` and look-behind.
 
     Raises:
-        QueryError: As ``compile_pattern``.
+        QueryError: As ``compile_pattern``, but ``Location51109`` for a null character.
     """
     if "\0" in expression.pattern:
-        raise QueryError("a regular expression cannot contain a null character", code="Location51109")
+        raise QueryError(_NULL_CHARACTER, code="Location51109")
     options = "".join(letter for letter in "imsx" if expression.flags & REGEX_FLAGS[letter])
     compiled, straight = _compiled(expression.pattern, options)
     search = compiled.search
@@ -194,7 +196,7 @@ _TOKEN: Final = re.compile(
     | (?P<flags>\(\?\^?[imsxnJU]*(?:-[imsxnJU]*)?[:)])
     | (?P<condition>\(\?\((?: [+-]?\d+ | <{_NAME}> | '{_NAME}' | {_NAME} )\))
     | (?P<asked>\(\?(?=\(\?<?[=!]))
-    | \(\*(?P<verb>(?:FAIL|F|PRUNE|SKIP)\)|[a-z_]+:)
+    | \(\*(?P<verb>[A-Z]*(?::[^)]*)?\)|[a-z_]+:)
     | \(\?(?:P?<(?P<group>{_NAME})>|'(?P<quoted_group>{_NAME})')
     | (?P<opening>\(\?(?:[>|=!]|<[=!]) | \((?![?*]))
     | (?P<closing>\))
@@ -251,6 +253,10 @@ class _Translation:
         # Whether there is nothing to try in many ways: no group, no call or reference, one quantifier at most.
         self.straight = True
         self._quantified = False
+        # Where the output of this branch, and how many groups there were, at an (*ACCEPT) outside of groups.
+        self._accepted: tuple[int, int] | None = None
+        self._branched = self._then = False
+        self._marks: set[str] = set()
 
     def translate(self) -> str:
         """The pattern in the engine's dialect, to be compiled with VERSION1 and no other flag."""
@@ -261,6 +267,7 @@ class _Translation:
             self._token(self._next(_TOKEN))
         if self._open:
             raise _invalid("a parenthesis is not closed")
+        self._end_branch()
         if self._highest > self._groups:
             raise _invalid(f"there is no group {self._highest}")
         translated = "".join(self._out)
@@ -438,14 +445,41 @@ class _Translation:
         return text.strip("<>'")
 
     def _verb(self, verb: str) -> None:
-        if verb in ("F)", "FAIL)"):
-            self._add("(?!)")
-        elif verb in ("PRUNE)", "SKIP)"):
-            self._add(f"(*{verb}")
-        elif verb in _NAMED_GROUPS:
+        if verb in _NAMED_GROUPS:
             self._open_group(_NAMED_GROUPS[verb])
-        else:
-            raise _invalid(f"(*{verb} is unknown or not supported")
+            return
+        name, _, mark = verb.removesuffix(")").partition(":")
+        match name:
+            case "F" | "FAIL" if not mark:
+                self._add("(?!)")
+            case "ACCEPT" if not mark and not self._open:
+                self._accepted = self._accepted or (len(self._out), self._groups)
+            case "PRUNE":
+                self._add("(*PRUNE)")
+            case "THEN" if not self._open and not self._branched:
+                # Without other branches to go on with, it is the same.
+                self._then = True
+                self._add("(*PRUNE)")
+            case "SKIP" if not mark:
+                self._add("(*SKIP)")
+            case "SKIP" if mark not in self._marks:
+                pass  # to a mark that is not there: without effect
+            case "MARK" | "" if mark:
+                self._marks.add(mark)
+            case _:
+                raise _invalid(f"(*{verb} is unknown or not supported")
+        self._repeatable = False
+
+    def _end_branch(self) -> None:
+        """Forget what stands behind ``(*ACCEPT)`` in the branch that ends: it is never come to."""
+        if self._accepted is None:
+            return
+        length, groups = self._accepted
+        if self._groups > groups:
+            raise _invalid("a group behind (*ACCEPT) is not supported")
+        del self._out[length:]
+        self._out.append("(?i)" if "i" in self._flags else "(?-i)")
+        self._accepted = None
 
     def _open_capture(self, name: str | None) -> None:
         self._groups += 1
@@ -465,6 +499,11 @@ class _Translation:
         if self._open and (counts := self._open[-1].counts):
             self._open[-1] = self._open[-1]._replace(counts=(counts[0], max(counts[1], self._groups)))
             self._groups = counts[0]
+        if not self._open:
+            self._end_branch()
+            self._branched = True
+            if self._then:
+                raise _invalid("(*THEN) beside other branches is not supported")
         self._out.append("|")
         self._repeatable = False
 

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 from connectome.errors import QueryError, UpdateError, at
 from connectome.extjson import preview
+from connectome.query.dependencies import fields_read
 from connectome.query.expressions.language import one_moment
 from connectome.query.filter import Filter
 from connectome.query.paths import parse_field_path
@@ -107,6 +108,7 @@ class Pipeline:
 
     lead: the first stages, as one question.
     counted: the stage that counts what the question finds, where there is no other behind it; else None.
+    fields: those at the top of a document that the stages behind the question read, as ``fields_read`` has them.
 
     Args:
         source: The stages, as MongoDB takes them.
@@ -119,9 +121,10 @@ class Pipeline:
         self.source = source
         with one_moment():
             self._stages = _coalesced(_aggregation(source))
-        self.lead, self._rest = _led(self._stages)
+            self.lead, self._rest = _led(self._stages)
         last = self._rest[0] if len(self._rest) == 1 else None
         self.counted = last if isinstance(last, Count) else None
+        self.fields = fields_read(source[len(self._stages) - len(self._rest) :])
 
     def __call__(self, documents: Iterable[Document]) -> Iterator[Document]:
         """
@@ -134,7 +137,7 @@ class Pipeline:
         return _run(self._stages, documents)
 
     def after_lead(self, documents: Iterable[Document]) -> Iterator[Document]:
-        """What the stages behind ``lead`` make of the documents that it found."""
+        """What the stages behind ``lead`` make of the documents that it found, or of their ``fields``."""
         _require_done_here(self._stages)
         return _run(self._rest, documents)
 
@@ -277,6 +280,8 @@ def facet(operand: Value) -> _Facet:
     pipelines = {}
     for name, source in operand.items():
         with at(name):
+            if not name:
+                raise QueryError("the name of a facet is not empty", code="Location15998")
             if "." in name:
                 raise QueryError(f"the name of a facet has no dot: {name!r}", code="Location16412")
             parse_field_path(name)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from connectome.errors import QueryError, at, pointer_to
 from connectome.extjson import preview
-from connectome.query.conditions import elem_match
+from connectome.query.conditions import NEAR, elem_match, is_condition
 from connectome.query.expressions import compile_expression, is_expression_operator
 from connectome.query.filter import Filter
-from connectome.query.paths import Path, parse_field_path, with_value
+from connectome.query.paths import DBREF_FIELDS, Path, parse_field_path, with_value
 from connectome.query.values import INT32, MISSING, Document, Value, exact, is_nan, is_number, truthy
 
 # A field's name → None where the field itself is named, else the tree of what is named below it.
@@ -46,8 +46,8 @@ class Projection:
 
         with_id = named.flags.get(_ID)
         others = (keep for path, keep in named.flags.items() if path != _ID)
-        only_id = bool(with_id) or bool(named.computed or named.elem_matches)
-        self._includes = next(others, only_id)
+        alone = bool(with_id or named.computed or (named.elem_matches and not named.slices))
+        self._includes = next(others, alone)
         self._tree: _Tree = {}
         for path, keep in named.flags.items():
             if keep == self._includes:
@@ -98,8 +98,10 @@ class _Named:
         self.taken: _Tree = {}
         self.flags: dict[Path, bool] = {}
         self.slices: dict[Path, Callable[[list[Value]], list[Value]]] = {}
-        self.elem_matches: dict[str, Callable[[Value], bool]] = {}
+        self.elem_matches = False
         self.computed: dict[Path, Callable[[Document], Value]] = {}
+        # What is computed, elements that match included.
+        self._added: dict[Path, Callable[[Document], Value]] = {}
         self.positional: Path | None = None
         self._filter = filter
 
@@ -107,14 +109,15 @@ class _Named:
         """Add what a projection, or a part of it nested below the path ``above``, names."""
         for name, value in source.items():
             with at(name):
-                if name != "$" and "$" in name.split("."):
+                if name.endswith(".$") or ".$." in name:
                     self._read_positional(name, value, above)
                     continue
                 path = (*above, *parse_field_path(name))
                 operator = next(iter(value)) if type(value) is dict and len(value) == 1 else ""
                 if type(value) is dict and not value:
                     raise QueryError("a nested projection names at least one field", code="Location51270")
-                if type(value) is dict and not operator.startswith("$"):
+                if type(value) is dict and (not operator.startswith("$") or operator in DBREF_FIELDS):
+                    _refuse_whole(self.taken, path)
                     self.read(value, path)
                     continue
                 _plant(self.taken, path)
@@ -132,10 +135,13 @@ class _Named:
             self._refuse_mixture(path, keep)
         self.flags[path] = keep
 
+    @property
+    def _keeps(self) -> bool | None:
+        """Whether the fields that were named so far are kept, or all are dropped, _id apart; None where none was."""
+        return next((keep for path, keep in self.flags.items() if path != _ID), None)
+
     def _refuse_mixture(self, path: Path, keep: bool) -> None:
-        others = next((flag for other, flag in self.flags.items() if other != _ID), None)
-        if others is None and self.computed:
-            others = True
+        others = True if self._keeps is None and self.computed else self._keeps
         name = ".".join(path)
         if keep and others is False:
             raise QueryError(
@@ -149,31 +155,29 @@ class _Named:
             )
 
     def _read_positional(self, name: str, value: Value, above: Path) -> None:
-        before, _, after = name.partition("$")
         if self._filter is None:
             raise QueryError("a positional part '$' belongs to a query, and here is none", code="Location31324")
-        if after:
+        if ".$." in name:
             raise QueryError(f"a positional part '$' stands at the end of a path: {name!r}", code="Location31394")
-        if before == ".":
-            raise QueryError("a positional part '$' stands behind a field", code="Location5392900")
-        if self.positional is not None:
-            raise QueryError("a projection has one positional part '.$', and this is another", code="Location31276")
         if type(value) is dict:
             raise QueryError("a positional part '.$' computes nothing", code="Location31271")
         if not (type(value) is bool or is_number(value)):
             raise QueryError(f"a positional part '.$' is kept with 1, not {preview(value)}", code="Location31308")
         if not truthy(value):
             raise QueryError("a positional part '.$' says what to keep, and cannot be dropped", code="Location31395")
+        if self.positional is not None:
+            raise QueryError("a projection has one positional part '.$', and this is another", code="Location31276")
         if self.elem_matches:
             raise QueryError("a projection has '.$' or $elemMatch, never both", code="Location31256")
-        path = (*above, *parse_field_path(before.removesuffix(".")))
+        if name == ".$":
+            raise QueryError("a positional part '$' stands behind a field", code="Location5392900")
+        path = (*above, *parse_field_path(name.removesuffix(".$")))
+        _refuse_special(self._filter.source)
         _plant(self.taken, path)
         self._flag(path, True)
         self.positional = path
 
     def _read_elem_match(self, path: Path, value: Document) -> None:
-        if len(value) > 1:
-            raise QueryError(f"$elemMatch stands alone, not in {preview(value)}")
         with at("$elemMatch"):
             if len(path) > 1:
                 raise QueryError("$elemMatch in a projection takes no dotted path", code="Location31275")
@@ -183,7 +187,9 @@ class _Named:
                 raise QueryError(
                     f"$elemMatch needs an object, not {preview(value['$elemMatch'])}", code="Location31274"
                 )
-            self.elem_matches[path[0]] = elem_match(value["$elemMatch"])
+            self._added[path] = _first_match(path[0], elem_match(value["$elemMatch"]))
+            _refuse_special(value["$elemMatch"])
+            self.elem_matches = True
 
     def _compute(self, path: Path, value: Value) -> None:
         if type(value) is dict:
@@ -191,21 +197,35 @@ class _Named:
             if not is_expression_operator(first):
                 code = "InvalidPipelineOperator" if first == "$elemMatch" else "Location31325"
                 raise QueryError(f"unknown expression {first}", code=code, pointer=pointer_to(first))
-        if any(not keep for other, keep in self.flags.items() if other != _ID):
+        if self._keeps is False:
             raise QueryError(
                 "a projection that names what to drop computes nothing",
                 code="Location31252" if type(value) is dict else "Location31310",
             )
-        self.computed[path] = compile_expression(value)
+        self.computed[path] = self._added[path] = compile_expression(value)
 
     def steps(self) -> list[_Step]:
         """What is done with the fields that are kept, in order."""
         steps: list[_Step] = [_sliced(path, cut) for path, cut in self.slices.items()]
         if self.positional and self._filter:
             steps.append(_positioned(self.positional, self._filter))
-        steps += [_matched(name, test) for name, test in self.elem_matches.items()]
-        steps += [_computed(path, value_for) for path, value_for in self.computed.items()]
+        # New fields come in the order in which they, or others beside them in a new document, are named first.
+        steps += [_computed(path, self._added[path]) for path in _leaves(self.taken) if path in self._added]
         return steps
+
+
+def _refuse_special(source: Document) -> None:
+    """Refuse, in a filter or condition that shall tell a position, the operators for which MongoDB records none."""
+    if not NEAR.keys().isdisjoint(source):
+        raise QueryError("$near is not allowed with '.$' or $elemMatch", code="Location5626500")
+    for name, operand in source.items():
+        if name in ("$expr", "$jsonSchema"):
+            raise QueryError(f"{name} is not allowed with '.$' or $elemMatch", code="QueryFeatureNotAllowed")
+        if name in ("$and", "$or", "$nor"):
+            for arm in operand:
+                _refuse_special(arm)
+        elif type(operand) is dict and (name in ("$not", "$elemMatch") or is_condition(operand)):
+            _refuse_special(operand)
 
 
 def _plant(tree: _Tree, path: Path) -> None:
@@ -219,10 +239,30 @@ def _plant(tree: _Tree, path: Path) -> None:
             )
         tree = below
     if last in tree:
-        raise QueryError(
-            f"path collision: {'.'.join(path)!r}, or a field inside it, is named already", code="Location31250"
-        )
+        raise _collision(path)
     tree[last] = None
+
+
+def _leaves(tree: _Tree, above: Path = ()) -> Iterator[Path]:
+    for name, below in tree.items():
+        if below is None:
+            yield (*above, name)
+        else:
+            yield from _leaves(below, (*above, name))
+
+
+def _refuse_whole(tree: _Tree, path: Path) -> None:
+    """Refuse to name something inside of what is named as a whole."""
+    for part in path[:-1]:
+        tree = tree.get(part) or {}
+    if tree.get(path[-1], MISSING) is None:
+        raise _collision(path)
+
+
+def _collision(path: Path) -> QueryError:
+    return QueryError(
+        f"path collision: {'.'.join(path)!r}, or a field inside it, is named already", code="Location31250"
+    )
 
 
 def _included(tree: _Tree, document: Document) -> Document:
@@ -343,19 +383,13 @@ def _only(value: Value, path: Path, position: Callable[[], int | None]) -> Value
     return {**value, path[0]: _only(value[path[0]], path[1:], position)}
 
 
-def _matched(name: str, test: Callable[[Value], bool]) -> _Step:
-    def step(projected: Document, document: Document) -> Document:
-        # It comes after the fields that are kept, wherever it stood, as it does since MongoDB 4.4.
-        kept = {other: value for other, value in projected.items() if other != name}
+def _first_match(name: str, test: Callable[[Value], bool]) -> Callable[[Document], Value]:
+    def value_for(document: Document) -> Value:
         array = document.get(name)
-        if type(array) is list:
-            for element in array:
-                if test(element):
-                    kept[name] = [element]
-                    break
-        return kept
+        elements = array if type(array) is list else []
+        return next(([element] for element in elements if test(element)), MISSING)
 
-    return step
+    return value_for
 
 
 def _computed(path: Path, value_for: Callable[[Document], Value]) -> _Step:

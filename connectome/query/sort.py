@@ -35,8 +35,9 @@ class Sort:
         source: ``{"field": 1, "other.field": -1}``, or an array of ``[field, direction]`` pairs.
 
     Raises:
-        QueryError: ``Location15974``, ``Location15975`` -- a direction other than 1 and -1; ``BadValue`` -- a field
-            twice, more than 32 fields; others for a path that means nothing.
+        QueryError: ``Location15974``, ``Location15975`` -- a direction other than 1 and -1; ``Location17312`` and
+            others -- one by ``$meta``; ``Location7472500`` -- a field twice; ``Location13103`` -- more than 32 fields;
+            others for a path that means nothing.
     """
 
     def __init__(self, source: Value) -> None:
@@ -52,7 +53,8 @@ class Sort:
         The documents in order; the first ``limit`` of them where it is not 0.
 
         Raises:
-            QueryError: ``BadValue`` -- two of the fields lead into different arrays of one document.
+            QueryError: ``BadValue`` -- two of the fields lead into different arrays of one document;
+                ``Location16746`` -- a number in a path is a position of an array and a field of its documents.
         """
         documents = list(documents)
         return [documents[position] for position in self.positions(documents, limit=limit)]
@@ -169,21 +171,24 @@ def _pairs(source: Value) -> list[tuple[Path, bool]]:
             code="TypeMismatch",
         )
     if len(items) > MAX_SORT_FIELDS:
-        raise QueryError(f"a sort may have {MAX_SORT_FIELDS} fields, and this one has {len(items)}")
+        raise QueryError(
+            f"a sort may have {MAX_SORT_FIELDS} fields, and this one has {len(items)}", code="Location13103"
+        )
 
     pairs: list[tuple[Path, bool]] = []
     for step, name, direction in items:
         with at(step):
+            descends = _descends(direction)
             path = parse_field_path(name)
             if any(path == earlier for earlier, _ in pairs):
-                raise QueryError(f"a sort names each field once, and {name!r} came twice")
-            pairs.append((path, _descends(direction)))
+                raise QueryError(f"a sort names each field once, and {name!r} came twice", code="Location7472500")
+            pairs.append((path, descends))
     return pairs
 
 
 def _descends(direction: Value) -> bool:
     if type(direction) is dict:
-        raise QueryError(f"a sort by {preview(direction)} is not supported: 1 or -1", code="Location17312")
+        raise _by_expression(direction)
     if not is_number(direction):
         raise QueryError(f"a sort direction is a number, 1 or -1, not {preview(direction)}", code="Location15974")
     if integral(direction) not in (1, -1):
@@ -191,6 +196,21 @@ def _descends(direction: Value) -> bool:
             f"a sort direction is 1 (ascending) or -1 (descending), not {preview(direction)}", code="Location15975"
         )
     return integral(direction) == -1
+
+
+# What $meta can sort by in MongoDB → the code for where there is no such thing, as here.
+_METADATA: Final = {"textScore": "Location40218", "geoNearDistance": "Location40218", "randVal": "Location17312"}
+
+
+def _by_expression(direction: Document) -> QueryError:
+    """Why a direction that is an object is none."""
+    refusal = f"a sort by {preview(direction)} is not supported: 1 or -1"
+    if next(iter(direction), None) != "$meta":
+        return QueryError(refusal, code="Location17312")
+    if len(direction) > 1:
+        return QueryError(f"$meta stands alone, not in {preview(direction)}", code="FailedToParse")
+    metadata = direction["$meta"]
+    return QueryError(refusal, code=_METADATA.get(metadata if type(metadata) is str else "", "Location31138"))
 
 
 def _key_function(paths: list[Path], descending: list[bool]) -> Callable[[Document], tuple[SortKey, ...]]:

@@ -19,7 +19,7 @@ from bson import Int64
 
 from connectome.errors import QueryError, at
 from connectome.extjson import MAX_DEPTH, preview
-from connectome.query.accumulators import MAX_HELD, Accumulator, check_held, compile_accumulator
+from connectome.query.accumulators import MAX_HELD, Accumulator, check_held, compile_accumulator, value_of
 from connectome.query.deadline import check
 from connectome.query.expressions import compile_expression
 from connectome.query.expressions.language import SYSTEM_VARIABLES, named_arguments, null_if_missing, read
@@ -32,7 +32,10 @@ from connectome.query.values import (
     MISSING,
     Document,
     Value,
+    exact,
+    index_key,
     integral,
+    is_nan,
     is_number,
     rank,
     sort_key,
@@ -72,6 +75,8 @@ def document_stage(*names: str) -> Callable[[Callable[[Value], Transform]], Call
 
 def of_each(transform: Transform) -> Stage:
     """The stage that does this with each document."""
+    if isinstance(transform, Projection) and not transform.may_fail:
+        return lambda documents: map(transform, documents)  # to keep or drop fields makes nothing larger
     return lambda documents: (bounded(transform(document)) for document in documents)
 
 
@@ -117,17 +122,19 @@ def bounded(document: Document) -> Document:
             )
         below: list[Value] = []
         for container in level:
+            total += 8 * len(container)
             for value in container.values() if type(container) is dict else container:
                 kind = type(value)
-                if kind is dict or kind is list:
+                if kind is str or kind is bytes:
+                    total += len(value)
+                elif kind is dict or kind is list:
                     below.append(value)
-                total += len(value) if kind is str or kind is bytes else 8
-                if total > MAX_DOCUMENT_BYTES:
-                    raise QueryError(
-                        f"a document has up to {MAX_DOCUMENT_BYTES} bytes, and a stage made more",
-                        code="BSONObjectTooLarge",
-                        pointer=None,
-                    )
+            if total > MAX_DOCUMENT_BYTES:
+                raise QueryError(
+                    f"a document has up to {MAX_DOCUMENT_BYTES} bytes, and a stage made more",
+                    code="BSONObjectTooLarge",
+                    pointer=None,
+                )
         level = below
     return document
 
@@ -140,7 +147,7 @@ def set_(operand: Value) -> Transform:
             f"$set needs an object of fields and expressions, not {preview(operand)}", code="Location40272"
         )
     computed: dict[Path, Callable[[Document], Value]] = {}
-    _read_fields(operand, (), computed)
+    _read_fields(operand, (), computed, {})
 
     def transform(document: Document) -> Document:
         changed: Document = document
@@ -151,25 +158,35 @@ def set_(operand: Value) -> Transform:
     return transform
 
 
-def _read_fields(source: Document, above: Path, computed: dict[Path, Callable[[Document], Value]]) -> None:
+def _read_fields(
+    source: Document, above: Path, computed: dict[Path, Callable[[Document], Value]], inside: dict[Path, Path]
+) -> None:
+    """
+    Add what fields are computed, by path.
+
+    Args:
+        inside: The path of each document in which a field is computed, with the path of the first such field.
+    """
     for name, value in source.items():
         with at(name):
             if above and "." in name:
                 raise QueryError(f"a name inside a nested document has no dot: {name!r}", code="Location40183")
             path = (*above, *parse_field_path(name))
-            if type(value) is dict and value and not next(iter(value)).startswith("$"):
-                _read_fields(value, path, computed)
-                continue
-            if type(value) is dict and len(value) > 1:
+            operators = sum(each.startswith("$") for each in value) if type(value) is dict else 0
+            if operators and len(value) > 1:
                 raise QueryError(
                     f"an operator stands alone in its object, not in {preview(value)}", code="Location40181"
                 )
-            for other in computed:
-                shorter = min(len(other), len(path))
-                if other[:shorter] == path[:shorter]:
-                    raise QueryError(
-                        f"two conflicting paths: {'.'.join(other)!r} and {'.'.join(path)!r}", code="Location40176"
-                    )
+            if type(value) is dict and value and not operators:
+                _read_fields(value, path, computed, inside)
+                continue
+            documents = [path[:length] for length in range(1, len(path))]
+            if other := inside.get(path) or next((each for each in (*documents, path) if each in computed), None):
+                raise QueryError(
+                    f"two conflicting paths: {'.'.join(other)!r} and {'.'.join(path)!r}", code="Location40176"
+                )
+            for document in documents:
+                inside.setdefault(document, path)
             computed[path] = compile_expression(value)
 
 
@@ -219,13 +236,15 @@ def replace_with(operand: Value) -> Transform:
     return transform
 
 
+_REPLACE_ROOT_CODES: Final = {"object": "Location40229", "unknown": "Location40415", "newRoot": "Location40414"}
+
+
 @document_stage("$replaceRoot")
 def replace_root(operand: Value) -> Transform:
     """Replace the document by the value of ``newRoot``, which is a document."""
-    if type(operand) is not dict or list(operand) != ["newRoot"]:
-        raise QueryError(f'$replaceRoot needs {{"newRoot": …}}, not {preview(operand)}', code="Location40229")
+    given = named_arguments("$replaceRoot", operand, ("newRoot",), ("newRoot",), _REPLACE_ROOT_CODES)
     with at("newRoot"):
-        return replace_with(operand["newRoot"])
+        return replace_with(given["newRoot"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,9 +387,49 @@ def group(operand: Value) -> Stage:
     if "_id" not in operand:
         raise QueryError("$group needs an _id: what it groups by, or null for all as one", code="Location15955")
     with at("_id"):
-        key_for = compile_expression(operand["_id"])
+        key = _group_key(operand["_id"])
     accumulators = _accumulators({field: source for field, source in operand.items() if field != "_id"})
-    return lambda documents: _grouped(documents, lambda document: null_if_missing(key_for(document)), accumulators)
+    return lambda documents: _grouped(documents, key, accumulators)
+
+
+@dataclass(frozen=True, slots=True)
+class _GroupKey:
+    """
+    What documents are grouped by.
+
+    value_for: what is taken of each document.
+    finds: what finds its group, from that.
+    identity: the ``_id`` of the group, from that of its first document.
+    """
+
+    value_for: Callable[[Document], Any]
+    finds: Callable[[Any], Any] = index_key
+    identity: Callable[[Any], Value] = null_if_missing
+
+
+def _group_key(source: Value) -> _GroupKey:
+    value_for = value_of(source)
+    if type(source) is not dict or next(iter(source), "$").startswith("$"):
+        return _GroupKey(value_for)
+    parts = {}
+    for name, value in source.items():
+        with at(name):
+            if type(value) is bool or is_number(value):
+                raise QueryError(
+                    f"_id of $group computes its fields, and {preview(value)} would keep or drop one; "
+                    'a constant is {"$literal": …}',
+                    code="Location17390",
+                )
+            parts[name] = value_of(value)
+    # As MongoDB does it, the document is made once for its group; of a single field missing is null, of several not.
+    if len(parts) == 1:
+        ((name, value_for),) = parts.items()
+        return _GroupKey(value_for, identity=lambda value: {name: null_if_missing(value)})
+    return _GroupKey(
+        lambda document: [value_for(document) for value_for in parts.values()],
+        lambda values: tuple([value if value is MISSING else index_key(value) for value in values]),
+        lambda values: {name: value for name, value in zip(parts, values, strict=True) if value is not MISSING},
+    )
 
 
 def _accumulators(fields: Document) -> dict[str, Accumulator]:
@@ -381,20 +440,22 @@ def _accumulators(fields: Document) -> dict[str, Accumulator]:
     return compiled
 
 
-def _grouped(
-    documents: Iterable[Document], key_for: Callable[[Document], Value], accumulators: dict[str, Accumulator]
-) -> Iterator[Document]:
+def _grouped(documents: Iterable[Document], by: _GroupKey, accumulators: dict[str, Accumulator]) -> Iterator[Document]:
     groups: dict[Any, tuple[Value, list[Any]]] = {}
-    growing = [(position, each.value_for, each.add) for position, each in enumerate(accumulators.values())]
-    for document in documents:
-        identity = key_for(document)
-        key = sort_key(identity)
-        if key not in groups:
-            groups[key] = (identity, [each.start(identity) for each in accumulators.values()])
-            check_held(len(groups))
-        states = groups[key][1]
-        for position, value_for, add in growing:
-            states[position] = add(states[position], value_for(document))
+    growing = [(each.value_for, each.add) for each in accumulators.values()]
+    try:
+        for document in documents:
+            value = by.value_for(document)
+            key = by.finds(value)
+            if key not in groups:
+                identity = by.identity(value)
+                groups[key] = (identity, [each.start(identity) for each in accumulators.values()])
+                check_held(len(groups))
+            for (value_for, add), state in zip(growing, groups[key][1], strict=True):
+                add(state, value_for(document))
+    except QueryError as error:
+        error.pointer = None  # a document is to blame, no place in the pipeline
+        raise
     for identity, states in groups.values():
         values = (each.finish(state) for each, state in zip(accumulators.values(), states, strict=True))
         yield bounded({"_id": identity, **dict(zip(accumulators, values, strict=True))})
@@ -454,6 +515,9 @@ def bucket(operand: Value) -> Stage:
     with at("output"):
         if type(output) is not dict:
             raise QueryError(f"output of $bucket is an object, not {preview(output)}", code="Location40196")
+        if "_id" in output:
+            with at("_id"):
+                raise QueryError("_id is the lower boundary of a bucket, not an output", code="Location15948")
         accumulators = _accumulators(output)
     keys = list(map(sort_key, boundaries))
 
@@ -471,7 +535,7 @@ def bucket(operand: Value) -> Stage:
         return otherwise
 
     by_id = Sorted(Sort({"_id": 1}))
-    return lambda documents: by_id(_grouped(documents, bucket_of, accumulators))
+    return lambda documents: by_id(_grouped(documents, _GroupKey(bucket_of), accumulators))
 
 
 def _boundaries(source: Value) -> list[Value]:
@@ -526,20 +590,16 @@ def unwind(operand: Value) -> Stage:
         with at("path"):
             path = _unwound_path(given["path"])
 
-    def numbered(document: Document, number: Value) -> Document:
-        made: Document = with_value(document, index, number)
-        return made
-
     def unwound(documents: Iterable[Document]) -> Iterator[Document]:
         for document in documents:
             value = _inside(document, path)
             if type(value) is list and value:
                 for position, element in enumerate(value):
-                    made: Document = with_value(document, path, element)
-                    yield numbered(made, Int64(position)) if index else made
+                    made = _with_field(document, path, element)
+                    yield _with_field(made, index, Int64(position)) if index else made
             elif preserve or not (value is None or value is MISSING or type(value) is list):
                 made = with_value(document, path, MISSING) if type(value) is list else document
-                yield numbered(made, None) if index else made
+                yield _with_field(made, index, None) if index else made
 
     return unwound
 
@@ -552,9 +612,20 @@ def _inside(document: Document, path: Path) -> Value:
     return value
 
 
+def _with_field(document: Document, path: Path, value: Value) -> Document:
+    """A document with a value at a path; what is no document on the way, an array among it, becomes one."""
+    name, rest = path[0], path[1:]
+    if rest:
+        below = document.get(name)
+        value = _with_field(below if type(below) is dict else {}, rest, value)
+    return {**document, name: value}
+
+
 def _unwound_path(source: Value) -> Path:
     if type(source) is not str:
         raise QueryError(f"the path of $unwind is a string, not {preview(source)}", code="Location28808")
+    if not source:
+        raise QueryError("$unwind names a path, and this one is empty", code="Location28812")
     if not source.startswith("$"):
         raise QueryError(f"the path of $unwind starts with '$', and {source!r} does not", code="Location28818")
     return parse_field_path(source[1:])
@@ -579,8 +650,8 @@ def sample(operand: Value) -> Stage:
     with at("size"):
         if not is_number(given["size"]):
             raise QueryError(f"the size of $sample is a number, not {preview(given['size'])}", code="Location28746")
-        size = integral(given["size"])
-        if size is None or size <= 0:
+        size = _cut(given["size"])
+        if size <= 0:
             raise QueryError(
                 f"the size of $sample is a positive whole number, not {preview(given['size'])}", code="Location28747"
             )
@@ -591,3 +662,10 @@ def sample(operand: Value) -> Stage:
         return heapq.nsmallest(size, some, key=lambda _: random.random())
 
     return chosen
+
+
+def _cut(number: Value) -> int:
+    """A number cut toward zero, within 64 bits; NaN is 0."""
+    if is_nan(number):
+        return 0
+    return int(max(INT64[0], min(exact(number), INT64[-1])))

@@ -17,14 +17,15 @@ from typing import Any, Final, Protocol
 from bson import Regex, Timestamp
 
 from connectome.errors import QueryError, UpdateError, at
-from connectome.extjson import MAX_DEPTH, preview
+from connectome.extjson import MAX_DEPTH, WRAPPERS, preview
 from connectome.query import clock
-from connectome.query.conditions import element_test, is_operator
+from connectome.query.conditions import NEAR, element_test, is_operator
 from connectome.query.filter import Filter
 from connectome.query.numbers import Overflow64, combined
 from connectome.query.paths import Path, Test, is_index, parse_path
 from connectome.query.pipeline import compile_update
 from connectome.query.values import (
+    INT64,
     MISSING,
     Document,
     Value,
@@ -32,9 +33,11 @@ from connectome.query.values import (
     equal,
     identical,
     integral,
+    is_nan,
     is_number,
     sort_key,
     type_alias,
+    type_code,
 )
 from connectome.query.writes import (
     ArrayFilters,
@@ -113,22 +116,24 @@ def _pipeline(source: list[Value], array_filters: ArrayFilters) -> _Transformati
         changed = document
         for stage in stages:
             changed = stage(changed)
+        # A root without the _id, or with it elsewhere, is another one, and counts, whatever is kept of it.
+        if identical(document, changed):
+            return document
         if "_id" in document:
             # A pipeline that makes a new root need not carry the _id over.
             becomes = changed.get("_id", document["_id"])
-            if not identical(document["_id"], becomes):
+            if not equal(document["_id"], becomes):
                 raise _immutable(document["_id"], becomes)
             if next(iter(changed), None) != "_id":
                 changed = {"_id": becomes, **changed}
-        return document if identical(document, changed) else changed
+        return changed
 
     return transformed
 
 
 def _immutable(was: Value, becomes: Value) -> UpdateError:
-    return UpdateError(
-        f"_id cannot be changed: it is {preview(was)}, and would become {preview(becomes)}", code="ImmutableField"
-    )
+    what = "be removed" if becomes is MISSING else f"become {preview(becomes)}"
+    return UpdateError(f"_id cannot be changed: it is {preview(was)}, and would {what}", code="ImmutableField")
 
 
 class _Operators:
@@ -189,7 +194,7 @@ def compile_array_filters(source: list[Document]) -> dict[str, Filter]:
     filters: dict[str, Filter] = {}
     for position, each in enumerate(source):
         with at(position):
-            compiled = Filter(each)
+            compiled = _plain_filter(each, "an array filter")
             names = sorted(compiled.fields)
             if len(names) != 1:
                 raise UpdateError(
@@ -204,6 +209,28 @@ def compile_array_filters(source: list[Document]) -> dict[str, Filter]:
                 raise UpdateError(f"two array filters are about the identifier {names[0]!r}", code="FailedToParse")
             filters[names[0]] = compiled
     return filters
+
+
+def _plain_filter(source: Value, what: str) -> Filter:
+    """
+    A filter on elements, which may not ask for everything that one on documents may.
+
+    Raises:
+        QueryError: ``QueryFeatureNotAllowed`` -- it has ``$expr`` or ``$jsonSchema``; ``Location5626500`` -- ``$near``.
+    """
+    compiled = Filter(source)
+    for name in ("$expr", "$jsonSchema"):
+        if name in compiled.operators:
+            raise QueryError(
+                f"{name} is about a whole document, and cannot stand in {what}", code="QueryFeatureNotAllowed"
+            )
+    if compiled.distance:
+        raise _no_near(what)
+    return compiled
+
+
+def _no_near(what: str) -> QueryError:
+    return QueryError(f"$near puts documents in order, and cannot stand in {what}", code="Location5626500")
 
 
 def _changes(source: Value) -> Iterator[tuple[tuple[str, ...], str, str, Value]]:
@@ -244,20 +271,28 @@ def _operator(name: str) -> _Operator:
 
 
 def _seed(filter: Filter) -> Document:
-    """The document that the equalities of a filter describe."""
-    seeds = Branch()
-    for path, value in filter.equalities.items():
-        parts = writable_path(path)
-        try:
-            seeds.plant(parts, Leaf((), lambda _, __, value=value: value))  # type: ignore[misc]
-        except UpdateError:
+    """The document that the equalities of a filter describe, by name."""
+    seed: Document = {}
+    fixed: set[Path] = set()
+    equalities = [(parse_path(path), value) for path, value in filter.equalities.items()]
+    for parts, value in sorted(equalities, key=operator.itemgetter(0)):
+        above, last = parts[:-1], parts[-1]
+        if any(parts[:length] in fixed for length in range(1, len(parts))):
             raise QueryError(
-                f"cannot tell what an upsert shall insert: the filter fixes {path!r}, and a path inside it or above it",
+                f"cannot tell what an upsert shall insert: the filter fixes {'.'.join(parts)!r}, and a path above it",
                 code="NotSingleValueField",
-            ) from None
-    seeds.finish({})
-    document: Document = seeds({}, Occasion({}, inserting=True))
-    return document
+            )
+        if not WRAPPERS.isdisjoint(parts):
+            raise QueryError(
+                f"an upsert cannot create {'.'.join(parts)!r}: a part of it is the name of an Extended JSON type",
+                code="DollarPrefixedFieldName",
+            )
+        fixed.add(parts)
+        document = seed
+        for part in above:
+            document = document.setdefault(part, {})
+        document[last] = value
+    return seed
 
 
 # Path, operand and place in the source → the changes to plant, each with its path.
@@ -287,7 +322,7 @@ def update_operator(name: str, *, needs_way: bool = True) -> Callable[[Callable[
 @update_operator("$set")
 def set_(operand: Value) -> Change:
     """Set the field, creating the documents on the way to it."""
-    return lambda _, __: operand
+    return lambda value, _: value if identical(value, operand) else operand
 
 
 @update_operator("$setOnInsert", needs_way=False)
@@ -327,6 +362,9 @@ def rename(path: str, operand: Value, place: tuple[str, ...]) -> list[tuple[str,
             return value
         _refuse_arrays(source, occasion.document, "source")
         _refuse_arrays(target, occasion.document, "target")
+        if target[0] == "_id" and value is not MISSING:
+            # Not even by an equal value: MongoDB does not look at it.
+            raise UpdateError(f"_id cannot be replaced, and $rename would put {path!r} there", code="ImmutableField")
         return taken
 
     return [(path, Leaf(place, lambda _, __: MISSING)), (operand, Leaf(place, take, needs_way=False))]
@@ -338,12 +376,7 @@ OPERATORS["$rename"] = rename
 def _at(path: Path, value: Value) -> Value:
     """What stands at a path, positions in arrays included."""
     for part in path:
-        if type(value) is dict:
-            value = value.get(part, MISSING)
-        elif type(value) is list and is_index(part) and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return MISSING
+        value = _member(value, part)
     return value
 
 
@@ -387,7 +420,7 @@ def inc(operand: Value) -> Change:
 @update_operator("$mul")
 def mul(operand: Value) -> Change:
     """Multiply a number; a missing field becomes 0 of the operand's type."""
-    return _arithmetic(operand, "$mul", operator.mul, missing=_zero(operand))
+    return _arithmetic(operand, "$mul", operator.mul, missing=_times_zero(operand))
 
 
 def _arithmetic(operand: Value, name: str, combine: Callable[[Any, Any], Any], *, missing: Value) -> Change:
@@ -403,16 +436,21 @@ def _arithmetic(operand: Value, name: str, combine: Callable[[Any, Any], Any], *
                 code="TypeMismatch",
             )
         try:
-            return combined(value, operand, combine)
+            return _kept(value, combined(value, operand, combine))
         except Overflow64:
             raise UpdateError(f"{name} of {preview(value)} by {preview(operand)} is beyond 64 bits") from None
 
     return change
 
 
-def _zero(number: Value) -> Value:
-    """Zero of the same type; of what is no number, which is refused elsewhere, any zero will do."""
-    return combined(number, 0, lambda _, zero: zero) if is_number(number) else 0
+def _times_zero(number: Value) -> Value:
+    """0 with the type, the sign and the digits that multiplying gives it; what is no number is refused elsewhere."""
+    return combined(number, 0, operator.mul) if is_number(number) else 0
+
+
+def _kept(before: Value, after: Value) -> Value:
+    """The number that was there, where the new one is equal and of the same type: of 1.0 and 1.00 the first stays."""
+    return before if type_code(before) == type_code(after) and equal(before, after) and not is_nan(after) else after
 
 
 @update_operator("$bit")
@@ -435,7 +473,7 @@ def bit(operand: Value) -> Change:
             )
         for name, number in operand.items():
             result = combined(result, number, _BITWISE[name])
-        return result
+        return result if value is MISSING else _kept(value, result)
 
     return change
 
@@ -484,7 +522,8 @@ def push(operand: Value) -> Change:
     Args:
         operand: The value to append; or ``$each`` with the values, and beside it ``$position`` (where to insert;
             negative from the end), ``$sort`` (1, -1, or fields of the elements), ``$slice`` (how many to keep of
-            the front; negative of the back), which take effect in this order.
+            the front; negative of the back), which take effect in this order.  That a value was appended counts as a
+            change, even where ``$slice`` cuts it off again.
     """
     if type(operand) is not dict or "$each" not in operand:
         return lambda value, _: [operand] if value is MISSING else [*_array(value, "$push"), operand]
@@ -504,9 +543,9 @@ def push(operand: Value) -> Change:
         array[at_index:at_index] = each
         if in_order:
             in_order(array)
-        if slice_ is None:
-            return array
-        return array[:slice_] if slice_ >= 0 else array[slice_:]
+        if slice_ is not None:
+            array = array[:slice_] if slice_ >= 0 else array[slice_:]
+        return array if each or value is MISSING or not identical(value, array) else value
 
     return change
 
@@ -515,9 +554,9 @@ def _whole_clause(clauses: Document, name: str) -> int | None:
     if name not in clauses:
         return None
     number = integral(clauses[name])
-    if number is None:
+    if number is None or number not in INT64:
         with at(name):
-            raise UpdateError(f"{name} of $push needs a whole number, not {preview(clauses[name])}")
+            raise UpdateError(f"{name} of $push needs a whole number of 64 bits, not {preview(clauses[name])}")
     return number
 
 
@@ -528,15 +567,14 @@ def _order(operand: Value) -> Callable[[list[Value]], None]:
             return lambda array: array.sort(key=sort_key, reverse=integral(operand) == -1)
         if type(operand) is not dict or not operand:
             raise UpdateError(f"$sort of $push needs 1, -1, or an object of field: direction, not {preview(operand)}")
-        fields: list[tuple[Path, bool]] = []
+        fields: list[tuple[str, bool]] = []
         for name, direction in operand.items():
             with at(name):
                 if integral(direction) not in (1, -1):
                     raise UpdateError(f"a sort direction is 1 or -1, not {preview(direction)}")
-                path = parse_path(name)
-                if not all(path):
+                if not all(parse_path(name)):
                     raise UpdateError(f"a field to sort by has no empty parts, and {name!r} has one")
-                fields.append((path, integral(direction) == -1))
+                fields.append((name, integral(direction) == -1))
 
     def sort(array: list[Value]) -> None:
         for path, descending in reversed(fields):
@@ -545,12 +583,23 @@ def _order(operand: Value) -> Callable[[list[Value]], None]:
     return sort
 
 
-def _field(value: Value, path: Path) -> Value:
-    for part in path:
-        if type(value) is not dict:
-            return MISSING
-        value = value.get(part, MISSING)
-    return value
+def _field(value: Value, path: str) -> Value:
+    """What an element has at a path: a field whose name has the dots, or what its parts lead to, positions included."""
+    found = _member(value, path) if type(value) is dict else MISSING
+    first, dot, rest = path.partition(".")
+    while found is MISSING and dot:
+        value = _member(value, first)
+        found = _member(value, rest)
+        first, dot, rest = rest.partition(".")
+    return found
+
+
+def _member(value: Value, name: str) -> Value:
+    if type(value) is dict:
+        return value.get(name, MISSING)
+    if type(value) is list and is_index(name) and int(name) < len(value):
+        return value[int(name)]
+    return MISSING
 
 
 @update_operator("$addToSet")
@@ -572,7 +621,7 @@ def add_to_set(operand: Value) -> Change:
             if (key := sort_key(element)) not in present:
                 present.add(key)
                 array.append(element)
-        return array
+        return value if value is not MISSING and len(array) == len(value) else array
 
     return change
 
@@ -585,7 +634,13 @@ def pop(operand: Value) -> Change:
             f"$pop needs 1 (the last element) or -1 (the first), not {preview(operand)}", code="FailedToParse"
         )
     kept = slice(None, -1) if integral(operand) == 1 else slice(1, None)
-    return lambda value, _: value if value is MISSING else _array(value, "$pop", code="TypeMismatch")[kept]
+
+    def change(value: Value, _: Occasion) -> Value:
+        if value is MISSING:
+            return value
+        return _left(value, _array(value, "$pop", code="TypeMismatch")[kept])
+
+    return change
 
 
 @update_operator("$pull")
@@ -602,18 +657,27 @@ def pull(operand: Value) -> Change:
     def change(value: Value, _: Occasion) -> Value:
         if value is MISSING:
             return value
-        return [element for element in _array(value, "$pull") if not matches(element)]
+        return _left(value, [element for element in _array(value, "$pull") if not matches(element)])
 
     return change
 
 
 def _pull_test(operand: Value) -> Test:
-    if type(operand) is Regex or (type(operand) is dict and is_operator(next(iter(operand), ""))):
+    if type(operand) is Regex:
+        return element_test(operand)
+    if type(operand) is dict and _is_condition_of_pull(next(iter(operand), "")):
+        if not NEAR.keys().isdisjoint(operand):
+            raise _no_near("a condition of $pull")
         return element_test(operand)
     if type(operand) is dict:
-        in_document = Filter(operand).matches
+        in_document = _plain_filter(operand, "a condition of $pull").matches
         return lambda element: type(element) is dict and in_document(element)
     return lambda element: equal(element, operand)
+
+
+def _is_condition_of_pull(first: str) -> bool:
+    """Whether an operand is about elements as they are, by its first key; ``$not`` there does not say so to MongoDB."""
+    return first == "$options" or (is_operator(first) and first != "$not")
 
 
 @update_operator("$pullAll")
@@ -626,6 +690,11 @@ def pull_all(operand: Value) -> Change:
     def change(value: Value, _: Occasion) -> Value:
         if value is MISSING:
             return value
-        return [element for element in _array(value, "$pullAll") if sort_key(element) not in pulled]
+        return _left(value, [element for element in _array(value, "$pullAll") if sort_key(element) not in pulled])
 
     return change
+
+
+def _left(before: list[Value], after: list[Value]) -> list[Value]:
+    """What is left of an array; the array itself where nothing was taken from it."""
+    return before if len(before) == len(after) else after

@@ -147,6 +147,19 @@ def sort_key(value: Value) -> SortKey:
     return (row.rank, *row.key(value))
 
 
+_PLAIN_NUMBERS: Final = frozenset({int, float, Int64})
+
+
+def index_key(value: Value) -> Any:
+    """What finds a value in a dict: equal for equal values, and never for others; strings and numbers are their own."""
+    kind = type(value)
+    if kind is str or (kind in _PLAIN_NUMBERS and value == value):
+        return value
+    if kind is Decimal128 and not is_nan(value):
+        return value.to_decimal()
+    return sort_key(value)
+
+
 def rank(value: Value) -> int:
     """The bracket in which BSON sorts a value."""
     return _TYPES[type(value)].rank
@@ -238,7 +251,7 @@ def integral(value: Value) -> int | None:
 
 def whole_number(operand: Value, *, of: str) -> int:
     """
-    An operand that must be a whole number and not negative.
+    An operand that must be a whole number of 32 bits, and not negative.
 
     Raises:
         QueryError: ``BadValue`` -- it is not; ``of`` names the operator.
@@ -246,4 +259,6 @@ def whole_number(operand: Value, *, of: str) -> int:
     number = integral(operand)
     if number is None or number < 0:
         raise QueryError(f"{of} needs a whole number that is not negative, not {preview(operand)}")
+    if number not in INT32:
+        raise QueryError(f"{of} needs a whole number below {INT32.stop}, not {preview(operand)}")
     return number

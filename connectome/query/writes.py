@@ -16,11 +16,11 @@ from typing import Final
 from connectome.errors import UpdateError, at
 from connectome.extjson import WRAPPERS, preview
 from connectome.query.filter import Filter
-from connectome.query.paths import Path, Test, is_index, parse_path
-from connectome.query.values import MISSING, Document, Value, identical
+from connectome.query.paths import Path, Test, parse_path
+from connectome.query.values import MISSING, Document, Value
 
-# MongoDB allows 1,500,000; nobody who writes "a.100000" to a short array means it.
-MAX_PADDING: Final = 10_000
+MAX_PADDING: Final = 1_500_000
+_MAX_INDEX: Final = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Occasion:
     position: int | None = None
 
 
-# The value at a path, or MISSING, to the value that shall stand there; MISSING removes it.
+# The value at a path, or MISSING, to the value that shall stand there: the same object where nothing changes, MISSING
+# where it is removed.  What leaves an equal value may be a change all the same, and counts as one.
 Change = Callable[[Value, Occasion], Value]
 ArrayFilters = Mapping[str, Filter]
 
@@ -53,10 +54,13 @@ class Leaf:
 
     def __call__(self, value: Value, occasion: Occasion) -> Value:
         with at(*self.place):
-            changed = self.change(value, occasion)
-        if value is MISSING or changed is MISSING:
-            return changed
-        return value if identical(value, changed) else changed
+            return self.change(value, occasion)
+
+    def no_way(self, value: Value, part: str, occasion: Occasion) -> None:
+        """Refuse a path that leads into a scalar, or by a name into an array, where something would be written."""
+        if self.needs_way or self(MISSING, occasion) is not MISSING:
+            with at(*self.place):
+                raise UpdateError(f"cannot create field {part!r} in {preview(value)}", code="PathNotViable")
 
     def leaves(self) -> Iterator[tuple[Path, Leaf]]:
         yield (), self
@@ -125,8 +129,15 @@ class Branch:
         if value is MISSING:
             return self._in_document({}, occasion) or MISSING
         for part, child in self._by_name(occasion):
-            _no_way(value, part, child, occasion)
+            child.no_way(value, part, occasion)
         return value
+
+    def no_way(self, value: Value, part: str, occasion: Occasion) -> None:
+        """Refuse what cannot be written below, as the path ends before it."""
+        if self._filters:
+            self._in_elements(MISSING, occasion)
+        for _, child in self._by_name(occasion):
+            child.no_way(value, part, occasion)
 
     def _in_elements(self, value: Value, occasion: Occasion) -> Value:
         if type(value) is not list:
@@ -169,10 +180,10 @@ class Branch:
     def _in_array(self, array: list[Value], occasion: Occasion) -> list[Value]:
         changed = array
         for part, child in self._by_name(occasion):
-            if not is_index(part):
-                _no_way(array, part, child, occasion)
+            index = _index(part)
+            if index is None:
+                child.no_way(array, part, occasion)
                 continue
-            index = int(part)
             before = array[index] if index < len(array) else MISSING
             after = child(before, occasion)
             if after is not before:
@@ -229,14 +240,6 @@ def _put(array: list[Value], index: int, value: Value, child: Branch | Leaf) -> 
     array[index] = None if value is MISSING else value
 
 
-def _no_way(value: Value, part: str, child: Branch | Leaf, occasion: Occasion) -> None:
-    """Refuse a path that leads into a scalar, or by a name into an array, where something would be written."""
-    for _, leaf in child.leaves():
-        if leaf.needs_way or leaf(MISSING, occasion) is not MISSING:
-            with at(*leaf.place):
-                raise UpdateError(f"cannot create field {part!r} in {preview(value)}", code="PathNotViable")
-
-
 def _conflict(path: Path, taken: Path) -> UpdateError:
     return UpdateError(
         f"updating the path {'.'.join(path)!r} would create a conflict at {'.'.join(taken)!r}",
@@ -244,8 +247,17 @@ def _conflict(path: Path, taken: Path) -> UpdateError:
     )
 
 
-def _part_order(part: str) -> tuple[int, int, str]:
-    return (0, int(part), "") if is_index(part) else (1, 0, part)
+def _index(part: str) -> int | None:
+    """Which element of an array a part names; a filter knows no zeros before the digits, an update does."""
+    if not (part.isdecimal() and part.isascii()):
+        return None
+    digits = part.lstrip("0") or "0"
+    return int(digits) if len(digits) <= 10 and int(digits) <= _MAX_INDEX else None
+
+
+def _part_order(part: str) -> tuple[str, int, str]:
+    """By name; of names that start with a digit other than 0, the longer comes later, as it does of numbers."""
+    return ("1", len(part), part) if part[0] in "123456789" else (part, 0, "")
 
 
 def identifier_of(part: str) -> str:

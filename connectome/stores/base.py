@@ -49,6 +49,19 @@ class Modify:
     multi: bool = True
     new_id: Value = None
 
+    def __post_init__(self) -> None:
+        """
+        Refuse an upsert by what fixes no values.
+
+        Raises:
+            QueryError: ``QueryFeatureNotAllowed`` -- with ``upsert``, the filter has ``$expr``.
+        """
+        if self.upsert and "$expr" in self.filter.operators:
+            raise QueryError(
+                "$expr cannot stand in the filter of an upsert: what it would create could not be told",
+                code="QueryFeatureNotAllowed",
+            )
+
 
 @dataclass(frozen=True)
 class Guard:
@@ -71,7 +84,7 @@ class Guard:
         """
         if self.max_affected is not None and affected > self.max_affected:
             raise TooManyAffected(
-                f"{affected} documents would change, and the request allows {self.max_affected}: nothing was changed"
+                f"{affected} document{'s' * (affected != 1)} would change, and the request allows {self.max_affected}: nothing was changed"
             )
 
 
@@ -415,12 +428,31 @@ def identified(document: Document) -> Document:
     A document as it is kept: ``_id`` first, as MongoDB puts it, and made where there is none.
 
     Raises:
-        InvalidRequest: ``BadValue`` -- an ``_id`` that cannot be one: an array or a regular expression.
+        InvalidRequest: ``InvalidIdField`` -- an ``_id`` that cannot be one: an array or a regular expression;
+            ``DollarPrefixedFieldName`` -- it is a document with a field whose name starts with ``$``.
     """
     if "_id" not in document:
         return {"_id": new_id(), **document}
     identity = document["_id"]
     if type(identity) in (list, Regex):
         with at("_id"):
-            raise InvalidRequest(f"_id may be any value but an array or a regular expression, not {preview(identity)}")
+            raise InvalidRequest(
+                f"_id may be any value but an array or a regular expression, not {preview(identity)}",
+                code="InvalidIdField",
+            )
+    if type(identity) is dict:
+        with at("_id"):
+            _require_plain_names(identity)
     return document if next(iter(document)) == "_id" else {"_id": identity, **document}
+
+
+def _require_plain_names(value: Value) -> None:
+    """Refuse a name that starts with ``$`` anywhere in a value, but those of a DBRef."""
+    members = value.items() if type(value) is dict else enumerate(value) if type(value) is list else ()
+    for name, below in members:
+        with at(name):
+            if str(name).startswith("$") and name not in ("$ref", "$id", "$db"):
+                raise InvalidRequest(
+                    f"a name in an _id does not start with '$': {name!r}", code="DollarPrefixedFieldName"
+                )
+            _require_plain_names(below)

@@ -45,6 +45,7 @@ from connectome.errors import (
 from connectome.extjson import preview
 from connectome.query import Document, Filter, Pipeline, Projection, Value
 from connectome.query.deadline import check
+from connectome.query.values import index_key
 from connectome.schemas import Schema
 from connectome.stores import files
 from connectome.stores.base import (
@@ -63,7 +64,7 @@ from connectome.stores.base import (
     identified,
 )
 from connectome.stores.files import Disk, Files
-from connectome.stores.indexes import Paths, index_key
+from connectome.stores.indexes import Paths
 from connectome.stores.journal import (
     Content,
     Durability,
@@ -260,9 +261,7 @@ class LiveTable(Table):
             InvalidRequest: ``BSONObjectTooLarge`` -- a document takes more than ``max_document_bytes``.
         """
         record = b""
-        texts = {number: extjson.encode(document, mode="stored") for number, document in put.items()}
-        for number, text in texts.items():
-            require_size(text, put[number], self.max_document_bytes)
+        texts = self.texts(put)
         self._seq += 1
         if self._files:
             record = line(self._seq, self._crc, self._files.durable, change(texts.items(), list(removed)))
@@ -271,6 +270,18 @@ class LiveTable(Table):
         numbers.update((index_key(document["_id"]), number) for number, document in put.items())
         rows = self.pending.changed(put, list(removed), texts=texts if self._files and extjson.HAS_MSGSPEC else {})
         return self._pend(_Waiting(rows, numbers, self._seq, record))
+
+    def texts(self, put: Mapping[int, Document]) -> dict[int, bytes]:
+        """
+        Rows as they would stand in the journal.
+
+        Raises:
+            InvalidRequest: ``BSONObjectTooLarge`` -- a document takes more than ``max_document_bytes``.
+        """
+        texts = {number: extjson.encode(document, mode="stored") for number, document in put.items()}
+        for number, text in texts.items():
+            require_size(text, put[number], self.max_document_bytes)
+        return texts
 
     def _pend(self, waiting: _Waiting) -> _Waiting:
         self.pending = waiting.rows
@@ -562,7 +573,7 @@ class EmbeddedCollection:
         if pipeline.counted:
             # No document need be decoded to be counted.
             return iter(pipeline.counted.of(len(self._found(find))))
-        return pipeline.after_lead(self.find(find))
+        return pipeline.after_lead(self._found(find).each(pipeline.fields))
 
     def insert_one(self, document: Document) -> Value:
         return self._insert([((), document)])[0]
@@ -617,6 +628,8 @@ class EmbeddedCollection:
         with self._table.writing():
             changed, modified = self._evaluated(modify)
             guard.check(len(changed))
+            if guard.dry_run:
+                self._table.texts(changed)  # which refuses what is too large to be kept
             waiting = self._table.change(changed) if changed and not guard.dry_run else self._table.latest
         self._table.keep(waiting)
         return modified

@@ -23,7 +23,7 @@ from connectome.query import Value, sort_key
 from connectome.query.generated import pattern_prefix
 from connectome.query.paths import is_plain, parse_path
 from connectome.query.tree import At, Condition, Every
-from connectome.query.values import is_nan, rank
+from connectome.query.values import index_key, is_nan, rank
 
 _NUMBERS: Final = frozenset({int, float, Int64})
 _NUMBER: Final = rank(0)
@@ -32,16 +32,6 @@ _STRING: Final = rank("")
 _EMPTY: Final = 0
 _NAN: Final = 9
 _LAST_BEFORE_SURROGATES: Final = 0xD7FF
-
-
-def index_key(value: Value) -> Any:
-    """What finds a value in a dict: equal for equal values, and never for others; strings and numbers are their own."""
-    kind = type(value)
-    if kind is str or (kind in _NUMBERS and value == value):
-        return value
-    if kind is Decimal128 and not is_nan(value):
-        return value.to_decimal()
-    return sort_key(value)
 
 
 class Column:
@@ -180,28 +170,23 @@ class Ordered:
             stop = (bisect_right if interval.high_included else bisect_left)(keys, interval.high)
         return positions[start:stop]
 
-    def first(self, *, descending: bool) -> tuple[int, Any]:
-        """The bracket and the key of what comes first; of a column that holds something."""
-        bracket = (max if descending else min)(self.brackets)
-        keys, _ = self.brackets[bracket]
-        return bracket, keys[-1 if descending else 0]
-
-    def walk(self, *, descending: bool) -> Iterator[int]:
-        """All positions as a sort by the path has them, each once, ties in natural order."""
+    def walk(self, *, descending: bool) -> Iterator[tuple[tuple[int, Any], int]]:
+        """All positions as a sort by the path has them, each once, ties in natural order; with bracket and key."""
         seen: set[int] = set()
-        for keys, positions in list(self.brackets.values())[:: -1 if descending else 1]:
-            for position in _ties_turned(keys, positions) if descending else positions:
+        for bracket, (keys, positions) in list(self.brackets.items())[:: -1 if descending else 1]:
+            for place in _ties_turned(keys) if descending else range(len(keys)):
+                position = positions[place]
                 if position not in seen:
                     seen.add(position)
-                    yield position
+                    yield (bracket, keys[place]), position
 
 
-def _ties_turned(keys: Sequence[Any], positions: Sequence[int]) -> Iterator[int]:
-    """Positions from the last key to the first, those of equal keys in natural order."""
+def _ties_turned(keys: Sequence[Any]) -> Iterator[int]:
+    """The places of keys from the last to the first, of equal keys in natural order."""
     stop = len(keys)
     while stop:
         start = bisect_left(keys, keys[stop - 1], 0, stop)
-        yield from positions[start:stop]
+        yield from range(start, stop)
         stop = start
 
 

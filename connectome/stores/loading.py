@@ -9,9 +9,9 @@ from connectome import extjson
 from connectome.errors import ConnectomeError, DuplicateKey, Failure, InvalidRequest, SchemaViolation, at
 from connectome.extjson import preview
 from connectome.query import Document
+from connectome.query.values import index_key
 from connectome.schemas import Schema
 from connectome.stores.base import Loaded, OnDuplicate, identified
-from connectome.stores.indexes import index_key
 
 # A file of which every document fails is not read to its end.
 MAX_FAILURES: Final = 100

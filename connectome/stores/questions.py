@@ -8,9 +8,10 @@ help: one new index a question at most, so that no single question pays for many
 
 from __future__ import annotations
 
+import math
 import time
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_right, insort
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain, islice
 from typing import Any, Final, TypeVar
@@ -23,7 +24,7 @@ from connectome.query.generated import ColumnScan, Scan, document_scan
 from connectome.query.paths import is_plain, parse_path
 from connectome.query.tree import At, Condition, Every, Not, Some, every
 from connectome.stores.base import Find
-from connectome.stores.indexes import Lookup, Paths, conjunction, lookups, placed, points
+from connectome.stores.indexes import Lookup, Ordered, Paths, conjunction, lookups, points
 from connectome.stores.rows import Rows, Segment, answers, picked
 
 _T = TypeVar("_T")
@@ -46,10 +47,12 @@ _WEIGHED: Final = 20_000
 _AT_A_TIME: Final = 64
 # So many documents are decoded, or made texts, at a time, of an answer that is sent as it is made.
 _SLICE: Final = 128
-# A walk along an index is the better way where it may take, of all segments together, one in so many documents.
+# A walk along an index is the better way where it is to find no more than one in so many documents.
 _WALKED: Final = 8
-# How many documents it may look at in vain, for each that it is to find, before a scan is the better way after all.
-_PATIENCE: Final = 8
+# One in so many documents it may look at in vain, before a scan is the better way after all.
+_PATIENCE: Final = 200
+# What a walk takes for a document, beside what it takes to sort one that an index has found.
+_STEP: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +89,20 @@ class Selection:
         """The documents."""
         return self._each(Segment.documents_at)
 
-    def each(self) -> Iterator[Document]:
-        """The documents, one by one: not all of them are decoded at the same time."""
-        for segment, positions in self._in_slices():
-            yield from segment.documents_at(positions)
+    def each(self, fields: Collection[str] | None = None) -> Iterator[Document]:
+        """
+        The documents, one by one: not all of them are decoded at the same time.
+
+        Args:
+            fields: Of the members those that will be read; None for all, in their order.
+        """
+        if fields is None or self.order is not None:
+            for segment, positions in self._in_slices():
+                yield from segment.documents_at(positions)
+        else:
+            names = tuple(sorted(fields or ("_id",)))
+            for segment, positions in self._in_slices():
+                yield from segment.members_at(names, positions)
 
     def texts(self, cut: Callable[[bytes], bytes] | None = None) -> Iterator[bytes]:
         """The documents as relaxed JSON, one by one; ``cut`` as ``rows.answers`` has it."""
@@ -496,39 +509,49 @@ def _walked(rows: Rows, filter: Filter, sort: Sort, paths: Paths, stop: int) -> 
     descending = sort.fields[0][1]
     path = ".".join(sort.fields[0][0])
     paths.ask([path])
-    if not paths.has_column(path) or not stop or stop * len(rows.segments) * _WALKED > len(rows):
+    if not paths.has_column(path) or not stop or stop * _WALKED > len(rows):
         return None
     paths.index(path)
-    parts: list[Part] = []
-    examined = 0
-    # Where the values that were found so far stand in the sort, the first ``stop`` of them.
-    best: list[tuple[int, Any]] = []
+    columns = [segment.column(path) for segment in rows.segments]
+    if any(tuple in column.kinds for column in columns):
+        return None
+    # Of few that match, spread evenly, the walk meets enough later than they are sorted.
+    few = math.sqrt(_STEP * stop * len(rows))
+    if any(paths.is_indexed(each.path) and _looked_up(rows, each, few) for each in lookups(filter.condition)):
+        return None
     everything = isinstance(filter.condition, Every) and not filter.condition.of
     in_columns = _in_columns(filter.condition)
-    for segment in rows.segments:
+    walk = _merged([column.ordered for column in columns], descending=descending)
+    found: list[tuple[int, int]] = []
+    examined = 0
+    patience = max(len(rows) // _PATIENCE, stop)
+    while len(found) < stop and (places := list(islice(walk, 2 * stop))):
         check()
-        column = segment.column(path)
-        if tuple in column.kinds:
+        examined += len(places)
+        asked: dict[int, list[int]] = {}
+        for index, position in places:
+            asked.setdefault(index, []).append(position)
+        met: dict[int, set[int]] = {}
+        for index, positions in asked.items():
+            segment = rows.segments[index]
+            live = segment.live(sorted(positions))
+            met[index] = set(live if everything else in_columns(segment, live))
+        found += [(index, position) for index, position in places if position in met[index]]
+        if examined - len(found) > patience:
             return None
-        # Of equal values those of earlier segments come first: what is only as good as the last of so many is too late.
-        if len(best) == stop and not column.holds_many:
-            first = column.ordered.first(descending=descending)
-            if first <= best[-1] if descending else first >= best[-1]:
-                continue
-        found: list[int] = []
-        patience = _PATIENCE * (stop + 1)
-        walk = iter(column.ordered.walk(descending=descending))
-        while len(found) < stop and (next_ones := list(islice(walk, 2 * stop))):
-            chunk = segment.live(next_ones)
-            examined += len(chunk)
-            met = chunk if everything else set(in_columns(segment, sorted(chunk)))
-            found += [position for position in chunk if position in met]
-            patience -= len(chunk) - len(met)
-            if patience < 0:
-                return None
-        if found:
-            parts.append((segment, sorted(found[:stop])))
-            if not column.holds_many:
-                best += [placed(column.values[position]) for position in found[:stop]]
-                best = sorted(best, reverse=descending)[:stop]
-    return Selection(parts, "IXSCAN", path, examined)
+    wanted: dict[int, list[int]] = {}
+    for index, position in sorted(found[:stop]):
+        wanted.setdefault(index, []).append(position)
+    return Selection([(rows.segments[index], wanted[index]) for index in wanted], "IXSCAN", path, examined)
+
+
+def _merged(each: Sequence[Ordered], *, descending: bool) -> Iterator[tuple[int, int]]:
+    """Which of several columns, and the position in it, of all values as a sort has them; ties by column."""
+    turn = -1 if descending else 1
+    walks = [ordered.walk(descending=descending) for ordered in each]
+    waiting = sorted((key, turn * index, position) for index, (key, position) in enumerate(map(next, walks)))
+    while waiting:
+        _, turned, position = waiting.pop(-1 if descending else 0)
+        yield turn * turned, position
+        if following := next(walks[turn * turned], None):
+            insort(waiting, (following[0], turned, following[1]))

@@ -57,6 +57,10 @@ def columns_of(paths: tuple[str, ...]) -> Callable[[Sequence[bytes]], list[list[
     return columns
 
 
+def _present(names: Sequence[str], values: Sequence[Value]) -> Document:
+    return {name: value for name, value in zip(names, values, strict=True) if value is not MISSING}
+
+
 def answers(texts: Iterable[bytes], cut: Callable[[bytes], bytes] | None = None) -> list[bytes]:
     """
     Documents as relaxed JSON in UTF-8, of their texts as they are stored.
@@ -129,6 +133,14 @@ class Segment:
         if documents is not None:
             return picked(documents, positions)
         return list(map(extjson.decode, self.texts_at(positions)))
+
+    def members_at(self, names: tuple[str, ...], positions: Sequence[int]) -> Sequence[Document]:
+        """The documents at some positions, with these members at least; their order is not that of the documents."""
+        if self.is_decoded or not extjson.HAS_MSGSPEC:
+            return self.documents_at(positions)
+        rows = zip(*columns_of(names)(self.texts_at(positions)), strict=True)
+        # 0.7 µs a document; decoding the whole takes 2.9 of a short one, 11 of one of a kilobyte.
+        return [dict(zip(names, row, strict=True)) if MISSING not in row else _present(names, row) for row in rows]
 
     def texts_at(self, positions: Sequence[int]) -> list[bytes]:
         """Documents as they are stored, as JSON in UTF-8; each is made at the first time, then kept."""

@@ -15,17 +15,17 @@ from connectome.service import Service, opened
 from connectome.web import admin, atlas, console, docs, logs, problems, status
 from connectome.web.activity import Activity
 from connectome.web.api import OPERATIONS, Api
-from connectome.web.atlas import Atlas
+from connectome.web.atlas import ACTIONS, Atlas
 from connectome.web.compression import Compressed
 from connectome.web.cors import CrossOrigin
 from connectome.web.exchange import NEVER_KEPT, Answer
 from connectome.web.express import ExpressLane
 from connectome.web.flight import InFlight
-from connectome.web.limits import FailedCredentials
+from connectome.web.limits import FailedCredentials, Refused
 from connectome.web.proxies import Forwarded
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 
 class _Application(Flask):
@@ -93,22 +93,36 @@ def assembled(settings: Settings, service: Service) -> Flask:
             provide_automatic_options=False,
         )
     data_api = Atlas(service, activity, settings, api.rate)
-    app.add_url_rule(
-        atlas.ROUTE, "atlas", partial(_action, data_api), methods=atlas.ROUTED_METHODS, provide_automatic_options=False
-    )
+
+    def refused(error: Exception, environ: WSGIEnvironment) -> Answer:
+        if environ.get("PATH_INFO", "").startswith(atlas.PREFIX):
+            return data_api.failure(error, environ)
+        return problems.of(error, environ["REQUEST_METHOD"])
+
+    act = partial(_action, data_api)
+    for name in ACTIONS:
+        app.add_url_rule(
+            atlas.route(name),
+            atlas.ENDPOINT + name,
+            partial(act, action=name),
+            methods=atlas.METHODS,
+            provide_automatic_options=False,
+        )
+    for elsewhere in (atlas.ROUTE, atlas.PREFIX + "<path:rest>"):
+        app.add_url_rule(elsewhere, atlas.ENDPOINT, act, methods=atlas.ROUTED_METHODS, provide_automatic_options=False)
     if settings.logs_requests:
         app.after_request(_routed)
     app.extensions["connectome.in_flight"] = in_flight = InFlight(ExpressLane(app.wsgi_app, api))
-    layered = _layered(in_flight, settings, service)
+    layered = _layered(in_flight, settings, service, refused)
     app.wsgi_app = layered  # type: ignore[assignment,method-assign]  # as Flask's manual has it
     return app
 
 
-def _layered(application: WSGIApplication, settings: Settings, service: Service) -> WSGIApplication:
+def _layered(application: WSGIApplication, settings: Settings, service: Service, refused: Refused) -> WSGIApplication:
     """What stands around the application; what is off is not there."""
     if rate := settings.failure_rate:
         spares_loopback = settings.origin("failure_limit") == "default"
-        application = FailedCredentials(application, rate, spares_loopback=spares_loopback)
+        application = FailedCredentials(application, rate, refused, spares_loopback=spares_loopback)
     if settings.compress_bytes:
         application = Compressed(application, settings.compress_bytes)
     if origins := settings.origins_allowed:
@@ -124,7 +138,7 @@ def _operation(api: Api, name: str, credential: str, collection: str) -> Answer:
     return api(request.environ, name, credential, collection)
 
 
-def _action(data_api: Atlas, app: str, version: str, action: str) -> Answer:
+def _action(data_api: Atlas, version: str = "", action: str = "", **_: str) -> Answer:
     # The application is as it was in the URL of the service: there is one here.
     return data_api(request.environ, version, action)
 

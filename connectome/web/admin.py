@@ -291,11 +291,15 @@ def _chosen(name: str, among: Sequence[_Name], otherwise: _Name) -> _Name:
 def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The same bytes in pieces that are worth a call of the server."""
     gathered = bytearray()
-    for piece in pieces:
-        gathered += piece
-        if len(gathered) >= PIECE_BYTES:
-            yield bytes(gathered)
-            gathered.clear()
+    try:
+        for piece in pieces:
+            gathered += piece
+            if len(gathered) >= PIECE_BYTES:
+                yield bytes(gathered)
+                gathered.clear()
+    except Exception:
+        yield formats.CUT
+        raise
     if gathered:  # to HTTP a piece of no bytes would be the end
         yield bytes(gathered)
 

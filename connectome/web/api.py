@@ -7,6 +7,7 @@ side of the collection that the credential opens, reads the body, and hands both
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -211,6 +212,7 @@ def _declared(name: str, method: str) -> Operation:
     return declared
 
 
+_GUARDS: Final = ("dry_run", "max_affected")
 # Of each operation that has a filter, where it stands in the body; None where it is the body.
 _FILTERS: Final = {"readwithquery": "query", "updatewithupsert": "search query", "batchdelete": None}
 
@@ -276,6 +278,7 @@ def read(collection: Reader, _: None, request: Request) -> Answer:
 )
 def write(collection: Writer, document: dict[str, Any], request: Request) -> Answer:
     """Add one document."""
+    _require_guards(request)
     return bodies.answer(request, {"insertedId": collection.insert_one(document)}, 201)
 
 
@@ -292,6 +295,7 @@ def write(collection: Writer, document: dict[str, Any], request: Request) -> Ans
 )
 def batch_write(collection: Writer, documents: list[dict[str, Any]], request: Request) -> Answer:
     """Add an array of documents: all of them, or none."""
+    _require_guards(request)
     identities = collection.insert_many(documents)
     return bodies.answer(request, {"insertedCount": len(identities), "insertedIds": identities}, 201)
 
@@ -326,8 +330,8 @@ def update_with_upsert(collection: Writer, body: dict[str, Any], request: Reques
     with at("data"):
         update = Update(body["data"], array_filters)
     guard = _guard(request)
-    modify = Modify(filter, update, upsert=body.get("upsert", False), multi=body.get("multi", True))
     try:
+        modify = Modify(filter, update, upsert=body.get("upsert", False), multi=body.get("multi", True))
         modified = collection.update(modify, guard)
     except (QueryError, UpdateError) as error:
         with at("data" if isinstance(error, UpdateError) else "search query"):
@@ -360,11 +364,26 @@ def batch_delete(collection: Writer, source: dict[str, Any], request: Request) -
 
 def _guard(request: Request) -> Guard:
     """What ``?dry_run=true`` and ``?max_affected=N`` ask for."""
+    _require_guards(request, *_GUARDS)
     dry_run = request.flag("dry_run")
     bound = request.arguments.get("max_affected")
     if bound is not None and not (bound.isdecimal() and bound.isascii() and len(bound) < 16):
         raise InvalidRequest(f"max_affected is a whole number that is not negative, not {bound!r}", pointer=None)
     return Guard(dry_run=dry_run, max_affected=None if bound is None else int(bound))
+
+
+def _require_guards(request: Request, *known: str) -> None:
+    """
+    Refuse a parameter of the URL that is meant for a guard, and would be none: what it guards would be lost.
+
+    Raises:
+        InvalidRequest: It is another guard than these, or a misspelt one.
+    """
+    for name in request.arguments:
+        nearest = difflib.get_close_matches(name.lower(), _GUARDS, n=1)
+        if nearest and name not in known:
+            hint = f"did you mean {nearest[0]!r}?" if known else "it is for updatewithupsert and batchdelete"
+            raise InvalidRequest(f"{name!r} is no parameter of this operation; {hint}", pointer=None)
 
 
 def _changes(request: Request, guard: Guard, examples: Sequence[Example], **counts: Any) -> Answer:

@@ -13,15 +13,17 @@ import difflib
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import werkzeug
 from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from werkzeug.datastructures import Authorization
-from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.exceptions import MethodNotAllowed, NotFound, SecurityError
 
 from connectome import extjson
 from connectome.config import Settings
@@ -47,7 +49,19 @@ from connectome.service import Role, Service
 from connectome.stores import Find, Modify, Reader, Writer
 from connectome.web import bodies, problems
 from connectome.web.activity import Activity
-from connectome.web.envelopes import BOOLEAN, COUNT, OBJECT, OBJECT_OR_ARRAY, STRING, Shape, array, envelope
+from connectome.web.contract import NUMBER, Success, elements, members
+from connectome.web.envelopes import (
+    BOOLEAN,
+    COUNT,
+    OBJECT,
+    OBJECT_OR_ARRAY,
+    STRING,
+    Shape,
+    array,
+    described,
+    envelope,
+    or_null,
+)
 from connectome.web.exchange import Answer, Request
 from connectome.web.limits import RequestRate
 from connectome.web.sizes import Sizes
@@ -55,7 +69,11 @@ from connectome.web.sizes import Sizes
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+# Whatever is asked below it comes from a program for the service, and is answered in its words.
+PREFIX: Final = "/app/"
 ROUTE: Final = "/app/<app>/endpoint/data/<version>/action/<action>"
+# The endpoints of the actions are their names behind this; that of what is none is nothing behind it.
+ENDPOINT: Final = "atlas."
 # Alike, here.
 VERSIONS: Final = ("v1", "beta")
 METHODS: Final = ("POST", "OPTIONS")
@@ -63,8 +81,17 @@ METHODS: Final = ("POST", "OPTIONS")
 ROUTED_METHODS: Final = (*METHODS, "GET", "HEAD", "PUT", "PATCH", "DELETE")
 # Stands in no credential, and may stand in a bearer token: a program has one key, for reading and for writing.
 _JOINS: Final = "+"
+# What the service calls a key that is there, and empty.
+_NOT_GIVEN: Final = "MissingParameter"
+# By which users of the service signed in.
+_OF_USERS: Final = frozenset({"HTTP_EMAIL", "HTTP_PASSWORD", "HTTP_JWTTOKENSTRING"})
 # What every action takes: of these only the collection is looked at.
-_NAMESPACE: Final = {"dataSource": STRING, "database": STRING, "collection": STRING}
+_NAMESPACE: Final = {
+    "dataSource": described(STRING, "The name of a cluster: not looked at."),
+    "database": described(STRING, "The name of a database: not looked at."),
+    "collection": described(STRING, "The id of a collection."),
+}
+_EXAMPLE: Final = {"dataSource": "mongodb-atlas", "database": "todo", "collection": "tasks"}
 
 
 @dataclass(frozen=True)
@@ -79,6 +106,8 @@ class Found:
 
 
 _Function = Callable[[Any, dict[str, Any]], dict[str, Any] | Found]
+# Any value that BSON has.
+_VALUE: Final[dict[str, Any]] = {}
 
 
 @dataclass(frozen=True)
@@ -87,21 +116,25 @@ class Action:
     One action of the service.
 
     role: what it asks of the credential.
+    says: one sentence for people.
     fails: what an error says that it failed to do.
-    status: of an answer that is no error.
+    success: what it answers.
+    example: a body that it takes.
     """
 
     name: str
     role: Role
+    says: str
     fails: str
-    status: int
+    success: Success
+    example: dict[str, Any]
     body: Schema
     fits: Callable[[Any], bool]
     function: _Function
 
     def decoded(self, content: bytes) -> dict[str, Any]:
         """
-        What the body of a request says.
+        What the body of a request says; what is null in it is left out, as many a client writes it.
 
         Raises:
             InvalidRequest, InvalidJSON: It is not what this action takes.
@@ -109,10 +142,15 @@ class Action:
         body: dict[str, Any] = bodies.decoded(content)
         if not self.fits(body):
             bodies.require(self.body, body)
-        return body
+        return {name: value for name, value in body.items() if value is not None}
 
 
 ACTIONS: Final[dict[str, Action]] = {}
+
+
+def route(name: str) -> str:
+    """The route of an action."""
+    return ROUTE.replace("<action>", name)
 
 
 def action(
@@ -120,15 +158,19 @@ def action(
     *,
     role: Role,
     fails: str,
-    takes: dict[str, Shape],
-    required: Sequence[str] = (),
-    status: int = 200,
+    success: Success,
+    example: dict[str, Any],
+    required: Mapping[str, Shape] = MappingProxyType({}),
+    optional: Mapping[str, Shape] = MappingProxyType({}),
 ) -> Callable[[_Function], _Function]:
     """Declare a function as an action; it gets the ``Reader`` or ``Writer`` that ``role`` opens, and the body."""
 
     def declare(function: _Function) -> _Function:
-        shape = envelope({**_NAMESPACE, **takes}, required=[*_NAMESPACE, *required])
-        ACTIONS[name] = Action(name, role, fails, status, Schema(shape.schema), shape.fits, function)
+        needed = {**_NAMESPACE, **required}
+        shape = envelope({**needed, **{each: or_null(kind) for each, kind in optional.items()}}, required=[*needed])
+        says = (function.__doc__ or "").strip()
+        sent = {**_EXAMPLE, **example}
+        ACTIONS[name] = Action(name, role, says, fails, success, sent, Schema(shape.schema), shape.fits, function)
         return function
 
     return declare
@@ -151,9 +193,15 @@ class Atlas:
         self._bounds = settings.max_body_bytes, settings.max_result_documents, settings.max_result_bytes
         self._sizes = Sizes(settings.max_query_terms, settings.max_in_values)
         self._rate = rate
+        self._public_url = settings.public_url
 
     def __call__(self, environ: WSGIEnvironment, version: str, name: str) -> Answer:
-        """The answer to a request for an action; whatever goes wrong is one too, in the words of the service."""
+        """
+        The answer to a request for an action; whatever goes wrong is one too, in the words of the service.
+
+        Args:
+            version, name: As they stand in the path; both empty where it is none of an action.
+        """
         started = time.perf_counter()
         request = Request(environ, *self._bounds)
         body: dict[str, Any] = {}
@@ -164,6 +212,9 @@ class Atlas:
                 answer = Answer(b"", "text/html; charset=utf-8", headers=(("Allow", ", ".join(sorted(METHODS))),))
             else:
                 keys = _keys(request)
+                # The collection is named in the body, which nobody has read who opens none.
+                if not any(map(self._service.knows, keys)):
+                    raise Unauthorized("the credential is not valid for any collection")
                 content = request.body()
                 body = declared.decoded(content)
                 credential, side = self._side(keys, body["collection"], declared.role)
@@ -171,9 +222,9 @@ class Atlas:
                     standing = self._rate.take((body["collection"], credential))
                 self._sizes.check(name, body, len(content))
                 with deadline(self._max_time_seconds):
-                    answer = _answer(request, declared.function(side, body), declared.status)
+                    answer = _answer(request, declared.function(side, body), declared.success.status)
         except Exception as error:
-            answer = _failure(error, request, ACTIONS.get(name))
+            answer = self.failure(error, environ, ACTIONS.get(name))
         if standing:
             answer = answer.saying(*standing)
         collection = body.get("collection", "")
@@ -186,19 +237,51 @@ class Atlas:
         )
         return answer
 
-    def _side(self, keys: str, collection: str, role: Role) -> tuple[str, Reader | Writer]:
-        """The credential, of two that may be joined, that opens the side, and the side; else the last refusal."""
+    def failure(self, error: Exception, environ: WSGIEnvironment, declared: Action | None = None) -> Answer:
+        """The problem that an error is to everybody else, in the words and the shape of the service."""
+        problem = problems.of(error, environ["REQUEST_METHOD"].upper())
+        status, text = problem.status, json.loads(b"".join(problem.pieces))["detail"]
+        place = f" (at {error.pointer})" if isinstance(error, ConnectomeError) and error.pointer else ""
+        code = _FAILED if status >= 500 else _CODES.get(status, "InvalidParameter")
+        if isinstance(error, Unauthorized):
+            text = "invalid session: error finding user for endpoint"
+        elif isinstance(error, Forbidden):
+            text += "; a key that does both is the two credentials, joined by '+'"
+        elif isinstance(error, NotFound):
+            text = error.description or text
+        elif isinstance(error, (InvalidRequest, InvalidJSON)):
+            code = _NOT_GIVEN if error.code == _NOT_GIVEN else code
+            text += place
+        elif isinstance(error, ConnectomeError) and declared and (status == 400 or status in _AS_400):
+            duplicate = "E11000 duplicate key error: " if isinstance(error, DuplicateKey) else ""
+            text = f"Failed to {declared.fails}: FunctionError: ({error.code}) {duplicate}{text}{place}"
+            status, code = 400, _REFUSED
+        body = extjson.encode({"error": text, "error_code": code, "link": self._link(environ)})
+        return Answer(body, bodies.JSON, status, problem.headers)
+
+    def _link(self, environ: WSGIEnvironment) -> str:
+        """Where the console is: as the settings say, or as this server was called, where that tells."""
+        if self._public_url:
+            return f"{self._public_url}/"
+        with suppress(SecurityError):
+            called = werkzeug.Request(environ)
+            if called.host:
+                return called.host_url
+        return "/"
+
+    def _side(self, keys: Sequence[str], collection: str, role: Role) -> tuple[str, Reader | Writer]:
+        """The credential, of one or two, that opens the side, and the side; else the last refusal."""
         opened = self._service.reader if role == "read" else self._service.writer
-        one, _, other = keys.partition(_JOINS)
-        try:
-            return one, opened(one, collection)
-        except AccessError:
-            if not other:
-                raise
-        return other, opened(other, collection)
+        *first, last = keys
+        for key in first:
+            with suppress(AccessError):
+                return key, opened(key, collection)
+        return last, opened(last, collection)
 
 
 def _declared(version: str, name: str, method: str) -> Action:
+    if not version:
+        raise NotFound(f"there is nothing at this path: expected POST {ROUTE}")
     if version not in VERSIONS:
         raise NotFound(f"there is no such version; expected {' or '.join(VERSIONS)}")
     declared = ACTIONS.get(name)
@@ -214,15 +297,38 @@ def _known() -> str:
     return f"expected one of {', '.join(ACTIONS)}"
 
 
-def _keys(request: Request) -> str:
-    """The key of a request: a bearer's token, else that of either header."""
-    given = Authorization.from_header(request.environ.get("HTTP_AUTHORIZATION"))
+def _keys(request: Request) -> list[str]:
+    """
+    The credentials, one or two, in the key of a request: a bearer's token, else that of either header.
+
+    Raises:
+        InvalidRequest: There is no key.
+    """
+    environ = request.environ
+    given = Authorization.from_header(environ.get("HTTP_AUTHORIZATION"))
     if given is not None and given.type == "bearer":
-        return given.token or ""
-    key = request.environ.get("HTTP_APIKEY") or request.environ.get("HTTP_API_KEY")
+        return (given.token or "").split(_JOINS, 1)
+    key = environ.get("HTTP_APIKEY") or environ.get("HTTP_API_KEY")
     if not key:
-        raise InvalidRequest("no authentication methods were specified", pointer=None)
-    return str(key)
+        raise _no_key(environ)
+    return str(key).split(_JOINS, 1)
+
+
+def _no_key(environ: WSGIEnvironment) -> InvalidRequest:
+    """What is wrong with a request without a key: two sentences of the service, and one for those who had users."""
+    if environ.keys() & _OF_USERS:
+        detail = (
+            "there are no users here: send a key, as apiKey, as api-key or as Authorization: Bearer, in place of "
+            "e-mail and password or a JSON Web Token"
+        )
+        return InvalidRequest(detail, pointer=None)
+    if environ.keys() & {"HTTP_APIKEY", "HTTP_API_KEY"}:
+        detail = (
+            "must specify some form of authentication (either email+password, api-key, or jwt) "
+            "in the request header or body"
+        )
+        return InvalidRequest(detail, code=_NOT_GIVEN, pointer=None)
+    return InvalidRequest("no authentication methods were specified", pointer=None)
 
 
 def _answer(request: Request, value: dict[str, Any] | Found, status: int) -> Answer:
@@ -243,10 +349,20 @@ _TYPED: Final = b'{"$'
 _PLAIN_TEXTS: Final = re.compile(
     rb'\{"\$(?:oid|date)":("(?:[0-9a-f]{24}|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{0,2}[1-9])?Z)")\}'
 )
+# What may be a double that is whole, or be said in a string.
+_WHOLE: Final = re.compile(rb"[\[:,]-?\d{1,15}\.0[,\]}]")
+# What is one: the quote in front ends a name, since what begins a string stands behind one of "[:,{".
+_WHOLE_MEMBERS: Final = re.compile(rb'(?<=[^\\\[:,{]":)(?!-0\.)(-?\d{1,15})\.0(?=[,}])')
+# As many figures.
+_MOST_WHOLE: Final = 1e15
 
 
 def plain_text(text: bytes) -> bytes:
     """What ``plain`` makes of a document, from its relaxed Extended JSON; a tenth of the time where types are few."""
+    if b".0" in text and _WHOLE.search(text):
+        text = _WHOLE_MEMBERS.sub(rb"\1", text)
+        if _WHOLE.search(text):
+            return extjson.encode(plain(extjson.loads(text)))
     if _TYPED not in text:
         return text
     text = _PLAIN_TEXTS.sub(rb"\1", text)
@@ -257,7 +373,8 @@ def plain(value: Value) -> Any:
     """
     A value in the plain JSON of the service, which loses the types that JSON lacks; the same object where it has none.
 
-    What the service could not say at all, such as NaN or a date before the year 1, is Extended JSON.
+    A double that is whole has no fraction, as Go writes it: clients may read integers there.  What the service could
+    not say at all, such as NaN or a date before the year 1, is Extended JSON.
     """
     kind = type(value)
     if kind is dict:
@@ -271,6 +388,12 @@ def plain(value: Value) -> Any:
 
 def _same(one: object, other: object) -> bool:
     return one is other
+
+
+def _plain_double(value: float) -> float | int:
+    # To integers minus zero is zero.
+    whole = value.is_integer() and abs(value) < _MOST_WHOLE and str(value) != "-0.0"
+    return int(value) if whole else value
 
 
 def _plain_date(date: datetime) -> str:
@@ -287,6 +410,7 @@ def _plain_binary(binary: bytes) -> dict[str, Any]:
 _PLAIN: Final[dict[type, Callable[[Any], Any]]] = {
     ObjectId: str,
     Int64: int,
+    float: _plain_double,
     Decimal128: str,
     datetime: _plain_date,
     DatetimeMS: extjson.to_json,
@@ -298,42 +422,28 @@ _PLAIN: Final[dict[type, Callable[[Any], Any]]] = {
     MaxKey: lambda _: {},
 }
 
-# By status: what the service calls it, or would.  What is not here is about documents or a query, and so MongoDB's.
+# Of the errors of these statuses all have one code: what the service calls it, or would.
 _CODES: Final = {
     401: "InvalidSession",
     403: "NoMatchingRuleFound",
     404: "EndpointNotFound",
     405: "MethodNotAllowed",
+    411: "InvalidParameter",
     413: "RequestTooLarge",
+    415: "InvalidParameter",
     429: "TooManyRequests",
 }
-# The service answers 400 to whatever MongoDB refuses.
-_AS_400: Final = frozenset({404, 409, 422})
+_FAILED: Final = "InternalServerError"
+# What is about documents or a query; the service answers 400 to whatever MongoDB refuses.
+_REFUSED: Final = "MongoDBError"
+_AS_400: Final = frozenset({409, 422})
 
 
-def _failure(error: Exception, request: Request, declared: Action | None) -> Answer:
-    """The problem that an error is to everybody else, in the words and the shape of the service."""
-    problem = problems.of(error, request.method)
-    told = json.loads(b"".join(problem.pieces))
-    status, text = problem.status, told["detail"]
-    code = _CODES.get(status, "MongoDBError" if status < 500 else "InternalServerError")
-    if isinstance(error, Unauthorized):
-        text = "invalid session: error finding user for endpoint"
-    elif isinstance(error, Forbidden):
-        text += "; a key that does both is the two credentials, joined by '+'"
-    elif isinstance(error, NotFound):
-        text = error.description or text
-    elif isinstance(error, (InvalidRequest, InvalidJSON)):
-        code = "InvalidParameter"
-        text += f" (at {error.pointer})" if error.pointer else ""
-    elif isinstance(error, ConnectomeError) and code == "MongoDBError" and declared:
-        duplicate = "E11000 duplicate key error: " if isinstance(error, DuplicateKey) else ""
-        place = f" (at {error.pointer})" if error.pointer else ""
-        text = f"Failed to {declared.fails}: FunctionError: ({error.code}) {duplicate}{text}{place}"
-        status = 400 if status in _AS_400 else status
-    link = werkzeug.Request(request.environ).host_url
-    body = extjson.encode({"error": text, "error_code": code, "link": link})
-    return Answer(body, bodies.JSON, status, problem.headers)
+def codes(status: int) -> list[str]:
+    """What the errors of a status are called."""
+    if status == 400:
+        return ["InvalidParameter", _NOT_GIVEN, _REFUSED]
+    return [_FAILED if status >= 500 else _CODES[status]]
 
 
 def _filter(body: dict[str, Any]) -> Filter:
@@ -350,18 +460,41 @@ def _find(body: dict[str, Any], limit: int) -> Find:
     return Find(filter, projection, sort, int(body.get("skip", 0)), limit)
 
 
-_FIND: Final = {"filter": OBJECT, "projection": OBJECT, "sort": OBJECT_OR_ARRAY, "skip": COUNT}
+_FILTER: Final = described(OBJECT, "Which documents; `{}` matches all.")
+_FIND: Final = {
+    "filter": _FILTER,
+    "projection": described(OBJECT, "Which of their fields."),
+    "sort": described(OBJECT_OR_ARRAY, "Fields to sort by, each with 1 or -1."),
+    "skip": described(COUNT, "How many to pass over."),
+}
 
 
-@action("findOne", role="read", fails="find document", takes=_FIND)
+@action(
+    "findOne",
+    role="read",
+    fails="find document",
+    success=Success("The document, or null", members(document={"type": ["object", "null"]})),
+    optional=_FIND,
+    example={"filter": {"text": "Do the dishes"}},
+)
 def find_one(collection: Reader, body: dict[str, Any]) -> dict[str, Any]:
-    """The first document that matches, or null."""
+    """Find the first document that matches; null where none does."""
     return {"document": next(iter(collection.find(_find(body, limit=1))), None)}
 
 
-@action("find", role="read", fails="find documents", takes={**_FIND, "limit": COUNT})
+_DOCUMENTS: Final = Success("The documents", members(documents=elements({"type": "object"})))
+
+
+@action(
+    "find",
+    role="read",
+    fails="find documents",
+    success=_DOCUMENTS,
+    optional={**_FIND, "limit": described(COUNT, "How many at most; without it, or with 0, all of them.")},
+    example={"filter": {"status": "open"}, "projection": {"text": 1}, "sort": {"text": 1}, "limit": 10},
+)
 def find(collection: Reader, body: dict[str, Any]) -> Found:
-    """The documents that match; without a limit, all of them."""
+    """Find the documents that match; without a limit, all of them."""
     question = _find(body, limit=int(body.get("limit", 0)))
 
     def texts(canonical: bool) -> Iterator[bytes]:
@@ -376,11 +509,12 @@ def find(collection: Reader, body: dict[str, Any]) -> Found:
     "aggregate",
     role="read",
     fails="aggregate documents",
-    takes={"pipeline": array(OBJECT)},
-    required=["pipeline"],
+    success=_DOCUMENTS,
+    required={"pipeline": described(array(OBJECT), "The stages.")},
+    example={"pipeline": [{"$group": {"_id": "$status", "count": {"$sum": 1}}}, {"$sort": {"count": -1}}]},
 )
 def aggregate(collection: Reader, body: dict[str, Any]) -> Found:
-    """What the stages of a pipeline make of the documents."""
+    """Run the stages of a pipeline."""
     with at("pipeline"):
         # All of them, before the first is sent: any may be refused.
         made = list(collection.aggregate(Pipeline(body["pipeline"])))
@@ -400,9 +534,9 @@ def _identified(document: Document) -> Document:
     "insertOne",
     role="write",
     fails="insert document",
-    takes={"document": OBJECT},
-    required=["document"],
-    status=201,
+    success=Success("The `_id` of the document", members(insertedId=_VALUE), 201),
+    required={"document": described(OBJECT, "The document.")},
+    example={"document": {"text": "Do the dishes", "status": "open"}},
 )
 def insert_one(collection: Writer, body: dict[str, Any]) -> dict[str, Any]:
     """Add one document."""
@@ -414,9 +548,9 @@ def insert_one(collection: Writer, body: dict[str, Any]) -> dict[str, Any]:
     "insertMany",
     role="write",
     fails="insert documents",
-    takes={"documents": array(OBJECT)},
-    required=["documents"],
-    status=201,
+    success=Success("The `_id`s of the documents, in order", members(insertedIds=elements(_VALUE)), 201),
+    required={"documents": described(array(OBJECT), "The documents.")},
+    example={"documents": [{"text": "Mop the floor", "status": "open"}, {"text": "Feed the dog", "status": "open"}]},
 )
 def insert_many(collection: Writer, body: dict[str, Any]) -> dict[str, Any]:
     """Add documents: all of them, or none."""
@@ -424,16 +558,42 @@ def insert_many(collection: Writer, body: dict[str, Any]) -> dict[str, Any]:
         return {"insertedIds": collection.insert_many(list(map(_identified, body["documents"])))}
 
 
-_UPDATE: Final = {"filter": OBJECT, "update": OBJECT_OR_ARRAY, "upsert": BOOLEAN, "arrayFilters": array(OBJECT)}
+_COUNTED: Final = members(matchedCount=NUMBER, modifiedCount=NUMBER)
+_UPDATED: Final = Success(
+    "How many documents matched, in how many something changed, and the `_id` of the one that was created, if one was",
+    {**_COUNTED, "properties": {**_COUNTED["properties"], "upsertedId": _VALUE}},
+)
+_UPDATE: Final = {
+    "filter": _FILTER,
+    "update": described(OBJECT_OR_ARRAY, "Update operators such as `$set`, or a pipeline."),
+}
+_UPSERT: Final = {"upsert": described(BOOLEAN, "Create a document where none matches.")}
+_HOW: Final = {**_UPSERT, "arrayFilters": described(array(OBJECT), "Which elements `$[name]` in a path stands for.")}
 
 
-@action("updateOne", role="write", fails="update document", takes=_UPDATE, required=["filter", "update"])
+@action(
+    "updateOne",
+    role="write",
+    fails="update document",
+    success=_UPDATED,
+    required=_UPDATE,
+    optional=_HOW,
+    example={"filter": {"text": "Do the dishes"}, "update": {"$set": {"status": "complete"}}, "upsert": False},
+)
 def update_one(collection: Writer, body: dict[str, Any]) -> dict[str, Any]:
     """Change the first document that matches; with ``upsert``, create one where none does."""
     return _updated(collection, body, multi=False)
 
 
-@action("updateMany", role="write", fails="update documents", takes=_UPDATE, required=["filter", "update"])
+@action(
+    "updateMany",
+    role="write",
+    fails="update documents",
+    success=_UPDATED,
+    required=_UPDATE,
+    optional=_HOW,
+    example={"filter": {"status": "open"}, "update": {"$set": {"status": "complete"}}},
+)
 def update_many(collection: Writer, body: dict[str, Any]) -> dict[str, Any]:
     """Change every document that matches; with ``upsert``, create one where none does."""
     return _updated(collection, body, multi=True)
@@ -463,8 +623,10 @@ def _require_operators(update: Document) -> None:
     "replaceOne",
     role="write",
     fails="replace document",
-    takes={"filter": OBJECT, "replacement": OBJECT, "upsert": BOOLEAN},
-    required=["filter", "replacement"],
+    success=_UPDATED,
+    required={"filter": _FILTER, "replacement": described(OBJECT, "What takes its place, but for its `_id`.")},
+    optional=_UPSERT,
+    example={"filter": {"text": "Do the dishes"}, "replacement": {"text": "Call Amy", "status": "open"}},
 )
 def replace_one(collection: Writer, body: dict[str, Any]) -> dict[str, Any]:
     """Put a document in the place of the first that matches; with ``upsert``, create it where none does."""
@@ -487,13 +649,30 @@ def _modified(collection: Writer, body: dict[str, Any], update: Update, place: s
     return counts if modified.upserted is None else {**counts, "upsertedId": modified.upserted["_id"]}
 
 
-@action("deleteOne", role="write", fails="delete document", takes={"filter": OBJECT}, required=["filter"])
+_DELETED: Final = Success("How many documents were deleted", members(deletedCount=NUMBER))
+
+
+@action(
+    "deleteOne",
+    role="write",
+    fails="delete document",
+    success=_DELETED,
+    required={"filter": _FILTER},
+    example={"filter": {"text": "Do the dishes"}},
+)
 def delete_one(collection: Writer, body: dict[str, Any]) -> dict[str, Any]:
     """Delete the first document that matches."""
     return {"deletedCount": collection.delete_one(_filter(body)).deleted}
 
 
-@action("deleteMany", role="write", fails="delete documents", takes={"filter": OBJECT}, required=["filter"])
+@action(
+    "deleteMany",
+    role="write",
+    fails="delete documents",
+    success=_DELETED,
+    required={"filter": _FILTER},
+    example={"filter": {"status": "complete"}},
+)
 def delete_many(collection: Writer, body: dict[str, Any]) -> dict[str, Any]:
     """Delete every document that matches; ``{}`` matches all."""
     return {"deletedCount": collection.delete_many(_filter(body)).deleted}

@@ -13,8 +13,9 @@ from typing import Any, Final, Literal, TypeVar
 from connectome.schemas import Schema
 from connectome.web.bodies import CANONICAL, JSON
 
-# What opens a route: the credential of a collection, the administrator's token, a token for the metrics.
-Opening = Literal["", "read", "write", "administrator", "metrics"]
+# What opens a route: the credential of a collection, or what is such to a program for the Atlas Data API; the
+# administrator's token, a token for the metrics.
+Opening = Literal["", "read", "write", "key", "administrator", "metrics"]
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 
@@ -63,6 +64,7 @@ class Body:
     What a route is sent.
 
     schema: of the body as JSON.
+    forms: the media types that it may have.
     example: one that is accepted; None where the schema says enough.
     """
 

@@ -46,6 +46,19 @@ def array(items: Shape) -> Shape:
     return Shape({"type": "array", "items": items.schema}, lambda value: type(value) is list and all(map(fits, value)))
 
 
+def or_null(shape: Shape) -> Shape:
+    """The same, or null."""
+    types = shape.schema["type"]
+    schema = {**shape.schema, "type": [*(types if isinstance(types, list) else [types]), "null"]}
+    fits = shape.fits
+    return Shape(schema, lambda value: value is None or fits(value))
+
+
+def described(shape: Shape, says: str) -> Shape:
+    """The same, with what it is for."""
+    return Shape({**shape.schema, "description": says}, shape.fits)
+
+
 def envelope(properties: dict[str, Shape], *, required: Sequence[str] = ()) -> Shape:
     """Objects with these keys and no others."""
     schema: dict[str, Any] = {

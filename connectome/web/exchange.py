@@ -18,6 +18,7 @@ from werkzeug.http import HTTP_STATUS_CODES, parse_accept_header
 from werkzeug.wsgi import get_content_length
 
 from connectome.errors import BodyTooLarge, InvalidRequest, Unauthorized
+from connectome.formats import CUT
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -34,8 +35,6 @@ PIECE_BYTES: Final = 64 * 1024
 # A longer answer is made as it is sent.
 WHOLE_BYTES: Final = 1024 * 1024
 NO_LIMIT: Final = sys.maxsize
-# The end of an answer that could not be made to its end: no JSON, and to a reader of CSV a cell that is never closed.
-CUT: Final = b'\n"!! the server failed here: this answer is not whole\n'
 # As werkzeug writes them.
 _STATUS_LINES: Final = {status: f"{status} {name.upper()}" for status, name in HTTP_STATUS_CODES.items()}
 
@@ -187,7 +186,9 @@ class _Upload(io.RawIOBase):
 # A client sends one header again and again, and reading one takes 20 µs.
 @lru_cache(maxsize=64)
 def _preferred(accept: str, forms: tuple[str, ...]) -> str:
-    return parse_accept_header(accept, MIMEAccept).best_match(forms, default=forms[0])
+    # A parameter, such as the charset that we name ourselves, asks for nothing that we have in two ways.
+    ranges = [(each.partition(";")[0], quality) for each, quality in parse_accept_header(accept, MIMEAccept)]
+    return MIMEAccept(ranges).best_match(forms, default=forms[0])
 
 
 class Pieces:

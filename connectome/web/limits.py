@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from connectome.errors import TooManyRequests
 from connectome.network import Rate, address_of, is_loopback
-from connectome.web import problems
+from connectome.web.exchange import Answer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+# From an error, and the request that it was raised for, to what is answered.
+Refused = Callable[[Exception, "WSGIEnvironment"], Answer]
 
 MAX_BUCKETS: Final = 10_000
 # What one subscriber is given of addresses of version 6.
@@ -135,11 +138,13 @@ class FailedCredentials:
 
     Args:
         spares_loopback: This machine's own addresses are not counted.
+        refused: What is answered where an error was raised.
         onward: the application that answers.
     """
 
-    def __init__(self, onward: WSGIApplication, rate: Rate, *, spares_loopback: bool) -> None:
+    def __init__(self, onward: WSGIApplication, rate: Rate, refused: Refused, *, spares_loopback: bool) -> None:
         self.onward = onward
+        self._refused = refused
         self._buckets = Buckets(rate)
         self._spares_loopback = spares_loopback
 
@@ -155,7 +160,7 @@ class FailedCredentials:
                 f"more than {rate.count} wrong credentials came from this address in {rate.seconds} s",
                 retry_after_seconds=math.ceil(wait),
             )
-            return problems.of(refusal, environ["REQUEST_METHOD"])(environ, start_response)
+            return self._refused(refusal, environ)(environ, start_response)
 
         def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Callable[[bytes], object]:
             if status.startswith("401") or (path == _LOGIN and status.startswith("403")):

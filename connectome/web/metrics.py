@@ -88,7 +88,7 @@ class _Measured(Collector):
             if name in OPERATIONS:
                 yield (OPERATIONS[name].method, f"/collection/{name}/<credential>/<collection>"), tally
             else:
-                yield ("POST", atlas.ROUTE.replace("<action>", name)), tally
+                yield ("POST", atlas.route(name)), tally
         yield from routes.items()
         if nowhere.count:
             yield ("", ""), nowhere

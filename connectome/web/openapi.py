@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from connectome import __version__, config, errors
-from connectome.web import contract, examples
+from connectome.web import atlas, contract, examples
 from connectome.web.api import OPERATIONS, Operation
-from connectome.web.bodies import JSON
+from connectome.web.atlas import ACTIONS, Action
+from connectome.web.bodies import CANONICAL, JSON
 from connectome.web.contract import FLAG, NUMBER, TEXT, Body, Contract, Opening, Parameter, Success, members
 from connectome.web.guides import GUIDES, Guide
 from connectome.web.problems import HEADERS, STATUS
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
 
     from connectome.config import Settings
 
-# What is described elsewhere, by blueprint or endpoint: pages for people, and MongoDB's Atlas Data API, whose bodies
-# and errors have the forms of that service.
-PAGES: Final = ("console", "docs", "atlas")
+# The blueprints of pages for people.
+PAGES: Final = ("console", "docs")
 # The settings whose value is a limit, by how their names begin.
 LIMITS: Final = ("max_", "rate_limit")
 
@@ -37,12 +37,28 @@ _TAGS: Final[dict[Opening, str]] = {
     "administrator": "Administration",
     "metrics": "Server",
     "": "Server",
+    "key": "Atlas Data API",
 }
-_SCHEMES: Final[dict[Opening, tuple[str, str]]] = {
-    "read": ("readCredential", "A read credential of the collection; the path then holds `-` in its place."),
-    "write": ("writeCredential", "A write credential of the collection; the path then holds `-` in its place."),
-    "administrator": ("administratorToken", "The administrator's token."),
-    "metrics": ("metricsToken", "The token of `CONNECTOME_METRICS_TOKEN`, or the administrator's."),
+
+
+def _bearer(says: str) -> dict[str, str]:
+    return {"type": "http", "scheme": "bearer", "description": says}
+
+
+_KEY: Final = "A read or a write credential of the collection, or both, joined by a `+`."
+# Any of them opens the route.
+_SCHEMES: Final[dict[Opening, dict[str, dict[str, str]]]] = {
+    "read": {"readCredential": _bearer("A read credential of the collection; the path then holds `-` in its place.")},
+    "write": {
+        "writeCredential": _bearer("A write credential of the collection; the path then holds `-` in its place.")
+    },
+    "administrator": {"administratorToken": _bearer("The administrator's token.")},
+    "metrics": {"metricsToken": _bearer("The token of `CONNECTOME_METRICS_TOKEN`, or the administrator's.")},
+    "key": {
+        "dataApiKey": {"type": "apiKey", "in": "header", "name": "apiKey", "description": _KEY},
+        "dataApiKeyHyphened": {"type": "apiKey", "in": "header", "name": "api-key", "description": _KEY},
+        "dataApiBearer": _bearer(_KEY),
+    },
 }
 _IN_PATH: Final[dict[str, dict[str, Any]]] = {
     "credential": {
@@ -53,6 +69,12 @@ _IN_PATH: Final[dict[str, dict[str, Any]]] = {
     "collection": {"description": "The id of a collection.", "schema": TEXT},
     "name": {"description": "The name of a credential: `read`, `write`, or one that was given.", "schema": TEXT},
     "path": {"description": "A dotted path of fields, without positions.", "schema": TEXT},
+    "app": {"description": "The id of an application: not looked at.", "schema": TEXT, "example": "myapp-abcde"},
+    "version": {
+        "description": "Of that API: they are the same here.",
+        "schema": {"type": "string", "enum": [*atlas.VERSIONS]},
+        "example": atlas.VERSIONS[0],
+    },
 }
 # Statuses that problems have and no error of ours: werkzeug's.
 _STATUSES_OF_HTTP: Final = frozenset({411, 413, 415, 500})
@@ -73,6 +95,11 @@ _PLACED: Final = {
     },
     "_id": {"description": "422 only: the `_id` of the document that is there and would fail."},
 }
+_ATLAS_ERROR: Final = members(
+    error={"type": "string", "description": "What was expected, and what came: for people."},
+    error_code={"type": "string", "description": "For programs: as that service had it."},
+    link={"type": "string", "format": "uri-reference", "description": "Where the console is."},
+)
 _MEANINGS: Final = {
     "WWW-Authenticate": "How to authenticate.",
     "Retry-After": "After how many seconds to try again.",
@@ -88,17 +115,19 @@ def document(url_map: Map, views: Mapping[str, Callable[..., Any]], settings: Se
         url: Where the server is reached; what is relative is so to where the document was found.
     """
     paths: dict[str, dict[str, Any]] = {}
-    used: set[int] = set()
-    for rule, declared, guide in _described(url_map, views):
-        statuses = _problems(rule, declared)
-        used |= statuses
+    refusals: dict[str, dict[str, Any]] = {}
+    for rule, declared, says in _described(url_map, views):
+        kind, refusal = ("AtlasError", _atlas_error) if declared.opened_by == "key" else ("Problem", _problem)
+        refused = {status: f"{kind}{status}" for status in sorted(_problems(rule, declared))}
+        refusals |= {name: refusal(status) for status, name in refused.items() if name not in refusals}
         for method in sorted(methods(rule)):
-            described = _operation(rule, declared, guide, views[rule.endpoint], statuses)
+            described = _operation(rule, declared, says, refused)
             if len(methods(rule)) > 1:
                 described["operationId"] += f"_{method.lower()}"
-            if method in paths.setdefault(_path(rule), {}):
+            path = paths.setdefault(_path(rule), {})
+            if method.lower() in path:
                 raise ValueError(f"two routes are {method} {_path(rule)}")
-            paths[_path(rule)][method.lower()] = described
+            path[method.lower()] = described
     limits = {
         name: {"value": getattr(settings, name), "description": field.metadata["help"]}
         for name, field in config.described()
@@ -117,11 +146,12 @@ def document(url_map: Map, views: Mapping[str, Callable[..., Any]], settings: Se
         "tags": [{"name": name} for name in dict.fromkeys(_TAGS.values())],
         "paths": paths,
         "components": {
-            "schemas": {"Problem": {**_PROBLEM, "properties": _PROBLEM["properties"] | _PLACED}},
-            "responses": {f"Problem{status}": _problem(status) for status in sorted(used)},
-            "securitySchemes": {
-                name: {"type": "http", "scheme": "bearer", "description": says} for name, says in _SCHEMES.values()
+            "schemas": {
+                "Problem": {**_PROBLEM, "properties": _PROBLEM["properties"] | _PLACED},
+                "AtlasError": _ATLAS_ERROR,
             },
+            "responses": dict(sorted(refusals.items())),
+            "securitySchemes": {name: scheme for schemes in _SCHEMES.values() for name, scheme in schemes.items()},
         },
         "x-limits": limits,
     }
@@ -138,7 +168,7 @@ def undescribed(url_map: Map, views: Mapping[str, Callable[..., Any]]) -> list[s
     return [
         f"{' '.join(sorted(methods(rule)))} {rule.rule}"
         for rule in url_map.iter_rules()
-        if not _is_page(rule) and rule.endpoint not in described
+        if not is_page(rule) and rule.endpoint not in described
     ]
 
 
@@ -147,18 +177,41 @@ def methods(rule: Rule) -> set[str]:
     return (rule.methods or set()) - {"HEAD", "OPTIONS"}
 
 
-def _is_page(rule: Rule) -> bool:
-    return rule.endpoint.partition(".")[0] in PAGES
+def is_page(rule: Rule) -> bool:
+    """Whether a route is for people, or for what there is not: no program is told of it."""
+    return rule.endpoint.partition(".")[0] in PAGES or rule.endpoint == atlas.ENDPOINT
 
 
-def _described(url_map: Map, views: Mapping[str, Callable[..., Any]]) -> Iterator[tuple[Rule, Contract, Guide | None]]:
-    """Every route that has a contract, operations first, in the order in which they were added."""
+def _described(
+    url_map: Map, views: Mapping[str, Callable[..., Any]]
+) -> Iterator[tuple[Rule, Contract, tuple[str, str]]]:
+    """
+    Every route that has a contract, operations first, in the order in which they were added.
+
+    Returns:
+        Of each its contract, a title for it, and what else is to be said, which may be nothing.
+    """
     for rule in sorted(url_map.iter_rules(), key=lambda rule: rule.endpoint not in OPERATIONS):
         if operation := OPERATIONS.get(rule.endpoint):
             guide = GUIDES[operation.name]
-            yield rule, _contract(operation, guide), guide
-        elif not _is_page(rule) and (declared := contract.of(views[rule.endpoint])):
-            yield rule, declared, None
+            yield rule, _contract(operation, guide), (guide.title, guide.says)
+        elif action := _action(rule):
+            yield rule, _contract_of_action(action), _split(action.says)
+        elif not is_page(rule) and (declared := contract.of(views[rule.endpoint])):
+            yield rule, declared, _split((views[rule.endpoint].__doc__ or "").strip().partition("\n")[0])
+
+
+def _action(rule: Rule) -> Action | None:
+    """The action of the Atlas Data API that a route leads to; None where it leads elsewhere."""
+    leads = rule.endpoint.startswith(atlas.ENDPOINT)
+    return ACTIONS.get(rule.endpoint.removeprefix(atlas.ENDPOINT)) if leads else None
+
+
+def _contract_of_action(action: Action) -> Contract:
+    """The contract of an action; what MongoDB refuses is 400 there, whatever it is."""
+    body = Body(action.body.source, (JSON, CANONICAL), example=action.example)
+    problems = {404} | ({507} if action.role == "write" else set())
+    return Contract(action.success, body, problems=frozenset(problems), opened_by="key")
 
 
 def _contract(operation: Operation, guide: Guide) -> Contract:
@@ -206,16 +259,13 @@ def _problems(rule: Rule, declared: Contract) -> frozenset[int]:
         statuses.add(404)
     if declared.body:
         statuses |= _BY_BODY
-    if declared.opened_by != "read" and methods(rule) != {"GET"}:
+    if declared.opened_by not in ("read", "key") and methods(rule) != {"GET"}:
         statuses.add(507)
     return frozenset(statuses & (_STATUSES_OF_HTTP | {status for status, _ in STATUS.values()}))
 
 
-def _operation(
-    rule: Rule, declared: Contract, guide: Guide | None, view: Callable[..., Any], statuses: frozenset[int]
-) -> dict[str, Any]:
-    says = guide.says if guide else (view.__doc__ or "").strip().partition("\n")[0]
-    summary, _, rest = (guide.title, "", guide.says) if guide else _split(says)
+def _operation(rule: Rule, declared: Contract, says: tuple[str, str], refused: Mapping[int, str]) -> dict[str, Any]:
+    summary, rest = says
     described: dict[str, Any] = {
         "operationId": rule.endpoint.replace(".", "_"),
         "tags": [_TAGS[declared.opened_by]],
@@ -237,26 +287,26 @@ def _operation(
         described["requestBody"] = _request_body(declared.body)
     described["responses"] = {
         str(declared.success.status): _success(declared.success),
-        **{str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in sorted(statuses)},
+        **{str(status): {"$ref": f"#/components/responses/{name}"} for status, name in refused.items()},
     }
-    described["security"] = [{_SCHEMES[declared.opened_by][0]: []}] if declared.opened_by else []
+    described["security"] = [{name: []} for name in _SCHEMES.get(declared.opened_by, ())]
     if "credential" in rule.arguments:
         # Or the credential stands in the path.
         described["security"].append({})
     return described
 
 
-def _split(says: str) -> tuple[str, str, str]:
+def _split(says: str) -> tuple[str, str]:
     """The first clause of a sentence, and the sentence where that is not all of it."""
     head = re.split(r"[;:,.] |\.$", says, maxsplit=1)[0]
-    return head, "", says if len(says) > len(head) + 1 else ""
+    return head, says if len(says) > len(head) + 1 else ""
 
 
 def _request_body(body: Body) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for form in body.forms:
         content[form] = {"schema": body.schema if form == JSON else {}}
-        if form == JSON and body.example is not None:
+        if form in (JSON, CANONICAL) and body.example is not None:
             content[form]["example"] = body.example
     return {"required": body.required, "content": content}
 
@@ -276,13 +326,29 @@ def _problem(status: int) -> dict[str, Any]:
     """The answer to all that goes wrong with this status, with an example of each error of ours that does."""
     ours = [error for error, (mapped, _) in STATUS.items() if mapped == status != 500]
     found = {each.default_code: _example(each) for each in ours}
-    titles = dict.fromkeys(STATUS[each][1] for each in ours)
     content: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/Problem"}}
     if found:
         content["examples"] = {code: {"value": example} for code, example in found.items()}
+    return _refused(status, ours, "application/problem+json", content)
+
+
+def _atlas_error(status: int) -> dict[str, Any]:
+    """The same answer to a program for the Atlas Data API, in which some other errors are 400."""
+    ours = [error for error, (mapped, _) in STATUS.items() if mapped == status != 500]
+    schema = {
+        "allOf": [{"$ref": "#/components/schemas/AtlasError"}],
+        "properties": {"error_code": {"enum": atlas.codes(status)}},
+    }
+    return _refused(status, ours, JSON, {"schema": schema})
+
+
+def _refused(
+    status: int, ours: Iterable[type[errors.ConnectomeError]], form: str, content: dict[str, Any]
+) -> dict[str, Any]:
+    titles = dict.fromkeys(STATUS[each][1] for each in ours)
     described: dict[str, Any] = {
         "description": "; or: ".join(titles) or HTTPStatus(status).phrase,
-        "content": {"application/problem+json": content},
+        "content": {form: content},
     }
     if headers := HEADERS.get(status):
         described["headers"] = {name: {"description": _MEANINGS[name], "schema": TEXT} for name, _ in headers}
@@ -303,5 +369,7 @@ def _description(limits: Mapping[str, Mapping[str, Any]]) -> str:
         "Each collection has a read and a write credential. Put one in the path, or put `-` there and send it as "
         "`Authorization: Bearer`. Bodies are JSON, with MongoDB Extended JSON for the types that JSON lacks. Every "
         "error is `application/problem+json`, and a request that is refused changes nothing.\n\n"
+        "Programs that were written for MongoDB's Atlas Data API have routes of their own, with the bodies and errors "
+        "of that service.\n\n"
         f"## Limits of this server\n\n| setting | value | meaning |\n|---|---|---|\n{rows}\n"
     )

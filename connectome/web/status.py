@@ -12,7 +12,7 @@ from connectome import __version__
 from connectome.config import Settings
 from connectome.errors import Unauthorized
 from connectome.service import Service, same_secret
-from connectome.web import bodies, openapi
+from connectome.web import atlas, bodies, openapi
 from connectome.web.activity import Activity
 from connectome.web.api import OPERATIONS
 from connectome.web.contract import NUMBER, TEXT, Success, contract, members
@@ -45,7 +45,7 @@ def count_requests(app: Flask, activity: Activity) -> None:
 
     def count(response: Response) -> Response:
         rule = flask.request.url_rule
-        if rule is None or rule.endpoint not in (*OPERATIONS, "atlas"):
+        if rule is None or not (rule.endpoint in OPERATIONS or rule.endpoint.startswith(atlas.ENDPOINT)):
             seconds = time.perf_counter() - g.get("started", time.perf_counter())
             method, route = ("", "") if rule is None else (flask.request.method, rule.rule)
             activity.count(method, route, response.status_code, seconds)

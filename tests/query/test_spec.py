@@ -13,6 +13,7 @@ from connectome import extjson
 from connectome.errors import RequestError
 from connectome.query import MISSING, Filter, Pipeline, Projection, Sort, Update, compile_array_filters
 from connectome.query.accumulators import compile_accumulator
+from connectome.query.dependencies import fields_read
 from connectome.query.expressions import compile_expression
 from connectome.query.generated import generated_scan
 from connectome.query.values import identical
@@ -181,6 +182,28 @@ def test_accumulator(case: dict[str, Any]) -> None:
     else:
         (group,) = aggregated(pipeline, case["documents"])
         assert_identical(group["value"], case["gives"])
+
+
+def reading_cases() -> Iterator[Any]:
+    """What the stages and accumulators of cases make of documents, where it is known which fields they read."""
+    for kind in ("stage", "accumulator"):
+        for parameter in cases(kind):
+            (case,) = parameter.values
+            if "refused" in case or "unordered" in case:
+                continue
+            stages = case["stage"] if kind == "stage" else {"$group": {"_id": None, "value": case["accumulator"]}}
+            stages = stages if type(stages) is list else [stages]
+            if (fields := fields_read(stages)) is not None:
+                yield pytest.param(stages, fields, case["documents"], id=f"{kind}/{parameter.id}")
+
+
+@pytest.mark.parametrize(("stages", "fields", "documents"), list(reading_cases()))
+def test_stages_read_no_field_but_those_that_they_are_said_to_read(
+    stages: list[Any], fields: frozenset[str], documents: list[Any]
+) -> None:
+    """Documents that are cut to these fields, in another order, are as good as the whole."""
+    cut = [{name: document[name] for name in sorted(fields & document.keys())} for document in documents]
+    assert_identical(aggregated(stages, cut), aggregated(stages, documents))
 
 
 def test_every_case_is_a_sentence_of_its_own() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import closing
 
 import pytest
-from bson import ObjectId
+from bson import Decimal128, Int64, ObjectId
 
 from connectome.errors import CollectionDamaged, QueryError
+from connectome.extjson import encode
 from connectome.query import Filter, Pipeline, Update
 from connectome.stores import Barred, Find, Modify, open_store
 
@@ -51,6 +52,35 @@ class TestAggregate:
     def test_makes_of_the_documents_what_the_stages_say(self, numbers, stages, expected):
         """Whatever part of a pipeline the store does by itself, the answer is that of the stages."""
         assert list(numbers.aggregate(Pipeline(stages))) == expected
+
+    @pytest.mark.parametrize("store", ["embedded"], indirect=True)
+    @pytest.mark.parametrize(
+        "stages",
+        [
+            [{"$group": {"_id": "$a", "n": {"$sum": 1}, "b": {"$push": "$b"}}}],
+            [{"$match": {"_id": {"$gt": 1}}}, {"$group": {"_id": {"a": "$a", "c": "$b.c"}}}],
+            [{"$unwind": "$b"}, {"$set": {"x": "$b.c"}}, {"$group": {"_id": "$x", "n": {"$sum": "$d"}}}],
+            [{"$sort": {"d": -1}}, {"$group": {"_id": "$a", "first": {"$first": "$_id"}}}],
+            [{"$match": {"a": "x"}}, {"$skip": 1}, {"$unwind": "$b"}, {"$count": "n"}],
+            [{"$group": {"_id": None, "n": {"$count": {}}}}],
+        ],
+    )
+    def test_decodes_no_less_than_is_read(self, store, directory, stages):
+        """Of documents that are kept as text only some members are decoded, and the answer is the same."""
+        documents = [
+            {"_id": 1, "a": "x", "b": [{"c": 1}, {"c": None}], "d": Int64(5)},
+            {"_id": 2, "b": {"c": [1]}, "a": "x", "d": 2.5},
+            {"_id": 3, "a": None, "d": Decimal128("0.5"), "e": "not read"},
+            {"_id": 4, "d": 1, "b": []},
+            {"_id": 5, "a": {"$b": 1}, "b": "y"},
+        ]
+        store.collection("texts", None, new=True).insert_many(documents)
+        store.close()
+
+        with closing(open_store(directory)) as reopened:
+            found = list(reopened.collection("texts", None).aggregate(Pipeline(stages)))
+
+        assert list(map(encode, found)) == list(map(encode, Pipeline(stages)(documents)))
 
     @pytest.mark.parametrize("store", ["embedded"], indirect=True)
     def test_what_is_not_there_is_not_counted(self, numbers):

@@ -77,6 +77,8 @@ def every_index_is_worth_it() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(questions, "_SELECTIVE", 1.0)
         patch.setattr(questions, "_WALKED", 0)
+        patch.setattr(questions, "_PATIENCE", 1)
+        patch.setattr(questions, "_STEP", 0)
         yield
 
 
@@ -244,6 +246,28 @@ class TestAnswers:
         expected = Sort({path: direction})(documents)[:limit]
 
         assert list(map(canonical, answer(rows, find, paths).documents())) == list(map(canonical, expected))
+
+    @pytest.mark.parametrize("direction", [1, -1])
+    def test_a_walk_looks_at_no_more_than_it_must(self, direction):
+        """Wherever the first ones are, of all segments together it looks at twice as many as it is to find."""
+        rows, paths = rows_of([{"a": n * 37 % 100} for n in range(100)], size=10), asked_before()
+        paths.pinned = frozenset("a")
+
+        found = answer(rows, Find(sort=Sort({"a": direction}), limit=3), paths)
+
+        assert (found.stage, found.examined) == ("IXSCAN", 6)
+        assert [each["a"] for each in found.each()] == ([0, 1, 2] if direction == 1 else [99, 98, 97])
+
+    def test_few_that_an_index_finds_are_sorted(self, monkeypatch):
+        """A walk would meet them late."""
+        monkeypatch.setattr(questions, "_STEP", 6)
+        rows, paths = rows_of([{"a": n, "b": n % 50} for n in range(100)]), asked_before()
+        paths.pinned = frozenset("ab")
+
+        found = answer(rows, Find(Filter({"b": 7}), sort=Sort({"a": -1}), limit=1), paths)
+
+        assert (found.stage, found.path, found.examined) == ("IXSCAN", "b", 2)
+        assert found.documents() == [{"a": 57, "b": 7}]
 
     def test_the_nearest_come_first(self):
         """$near puts what it finds in order, and a limit cuts that order."""

@@ -1,4 +1,4 @@
-"""What schemathesis has to be told of media types that it does not know."""
+"""What schemathesis has to be told of media types that it does not know, and of the collection that is there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,20 @@ import schemathesis
 def archive(context, value):
     """A body that is no archive."""
     return repr(value).encode()
+
+
+@schemathesis.serializer("application/ejson")
+def extend(context, value):
+    """JSON is Extended JSON."""
+    return json.dumps(value).encode()
+
+
+@schemathesis.hook
+def map_body(context, body):
+    """In a body that names a collection, it is the one that the credentials open."""
+    if isinstance(body, dict) and {"dataSource", "collection"} <= body.keys() and isinstance(body["collection"], str):
+        return {**body, "collection": "tasks"}
+    return body
 
 
 @schemathesis.deserializer("application/ejson")

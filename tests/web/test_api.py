@@ -397,6 +397,15 @@ class TestUpdateWithUpsert:
         assert (refused["status"], refused["code"], refused["detail"]) == (409, "DuplicateKey", "_id 1 is taken")
         assert collection.documents == [{"_id": 1, "a": 1}]
 
+    def test_an_upsert_has_no_expression_in_its_query(self, collection, problem):
+        """Not even one that matches: what it should create could not be told."""
+        body = {"search query": {"$and": [{"$expr": {"$eq": ["$_id", 1]}}]}, "data": {"a": 1}, "upsert": True}
+
+        refused = problem(collection.call("updatewithupsert", body))
+
+        assert (refused["status"], refused["code"]) == (400, "QueryFeatureNotAllowed")
+        assert refused["pointer"] == "/search query"
+
     def test_an_array_filter_that_nothing_uses_is_refused(self, collection, problem):
         """``arrayFilters`` is not ignored: one that no path names is 400, as in MongoDB."""
         refused = problem(collection.call("updatewithupsert", update({}, {"z": 1}, arrayFilters=[{"x": 1}])))
@@ -483,6 +492,24 @@ class TestGuards:
         members = problem(response)
         assert (members["status"], members["code"]) == (409, "TooManyAffected")
         assert members["detail"] == "3 documents would change, and the request allows 2: nothing was changed"
+        assert collection.documents == [ABC, BDD, XYZ]
+
+    @pytest.mark.parametrize(
+        ("operation", "body", "parameter", "hint"),
+        [
+            ("updatewithupsert", update({}, {"z": 1}), "dryRun", "did you mean 'dry_run'?"),
+            ("batchdelete", {}, "dryrun", "did you mean 'dry_run'?"),
+            ("batchdelete", {}, "max-affected", "did you mean 'max_affected'?"),
+            ("write", {}, "dry_run", "it is for updatewithupsert and batchdelete"),
+            ("batchwrite", [{}], "max_affected", "it is for updatewithupsert and batchdelete"),
+        ],
+    )
+    def test_a_guard_that_would_not_guard_is_400(self, collection, problem, operation, body, parameter, hint):
+        """A misspelt one, or one where there is nothing to guard: nothing is changed without it."""
+        refused = problem(collection.call(operation, body, params={parameter: "true"}))
+
+        assert (refused["status"], refused["code"]) == (400, "BadValue")
+        assert refused["detail"] == f"'{parameter}' is no parameter of this operation; {hint}"
         assert collection.documents == [ABC, BDD, XYZ]
 
     def test_what_does_not_change_does_not_count(self, collection):

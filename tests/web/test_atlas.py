@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from strategies import documents
 
 from connectome import extjson
@@ -118,6 +122,38 @@ class TestFind:
         assert todo.call("aggregate", pipeline=pipeline) == {
             "documents": [{"_id": "open", "n": 2}, {"_id": "complete", "n": 1}]
         }
+
+
+class TestRequest:
+    @pytest.mark.parametrize(
+        "headers", [{}, {"Content-Type": "application/x-www-form-urlencoded"}, {"Content-Type": EJSON}]
+    )
+    def test_the_type_of_a_body_is_not_looked_at(self, program, headers):
+        """Extended JSON is understood whatever it is called: curl calls it a form where nobody says otherwise."""
+        body = {"dataSource": "a", "database": "b", "collection": program.collection.id}
+        body["document"] = {"_id": {"$oid": "629971c0d71aad65bd59c595"}}
+
+        response = program.collection.server.request(
+            "POST", ROUTE + "insertOne", body, headers={"api-key": program.key, **headers}
+        )
+
+        assert (response.status_code, response.json()) == (201, {"insertedId": "629971c0d71aad65bd59c595"})
+
+    def test_a_small_board(self, program):
+        """HTTP/1.0 without a host, as microcontrollers write it by hand, is answered to its end."""
+        body = json.dumps(
+            {"dataSource": "a", "database": "b", "collection": program.collection.id, "document": {"_id": 1, "t": 21.5}}
+        )
+        server = urlsplit(program.collection.server.url)
+        with closing(socket.create_connection((server.hostname, server.port), timeout=30)) as connection:
+            connection.sendall(
+                f"POST {ROUTE}insertOne HTTP/1.0\r\napiKey: {program.key}\r\nContent-Type: {EJSON}\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
+            )
+            answer = b"".join(iter(lambda: connection.recv(4096), b""))
+
+        assert answer.split(b" ")[1] == b"201"
+        assert answer.endswith(b'\r\n\r\n{"insertedId":1}')
 
 
 class TestInsert:
@@ -314,6 +350,48 @@ class TestAccess:
             "no authentication methods were specified",
         )
 
+    @pytest.mark.parametrize("header", ["apiKey", "api-key"])
+    def test_an_empty_key(self, todo, header):
+        """A key that is there, and empty, is answered as the service did."""
+        code, text = todo.refused(todo.post("find", headers={header: ""}), 400)
+
+        assert code == "MissingParameter"
+        assert text.startswith("must specify some form of authentication")
+
+    @pytest.mark.parametrize("headers", [{"email": "a@b.c", "password": "x"}, {"jwtTokenString": "a.b.c"}])
+    def test_a_user_of_the_service(self, todo, headers):
+        """Who signed in otherwise is told what to send here; beside a key it does not matter."""
+        code, text = todo.refused(todo.post("find", headers=headers), 400)
+
+        assert code == "InvalidParameter"
+        assert text.startswith("there are no users here: send a key")
+        assert todo.post("find", headers={**headers, "apiKey": todo.key}).status_code == 200
+
+    def test_who_has_no_key_has_no_body_read(self, application):
+        """A key that opens nothing at all is refused before the body is read; one of another collection is not."""
+        app = application()
+        app.extensions["connectome"].create(id="other", credentials={"read": "cr_2", "write": "cw_2"})
+
+        def answered(key):
+            sent = io.BytesIO(b"{" * 99)
+            response = app.test_client().post(
+                ROUTE + "find", input_stream=sent, content_length=99, headers={"apiKey": key}
+            )
+            return response.status_code, sent.tell()
+
+        assert [answered(key) for key in ("cr_3", "cr_3+cw_3", "+")] == [(401, 0)] * 3
+        assert [answered(key) for key in ("cr_1", "cw_1", "cr_2", "cr_3+cw_2")] == [(400, 99)] * 4
+
+    def test_a_key_that_has_ended_has_no_body_read(self, application):
+        """A credential that was rotated, or is not valid any more, is one that opens nothing."""
+        app = application()
+        service = app.extensions["connectome"]
+        fresh = service.rotate("tasks", "read")
+
+        assert [service.knows(each) for each in ("cr_1", "cw_1", fresh, "")] == [False, True, True, False]
+        service.drop("tasks")
+        assert not service.knows(fresh)
+
 
 class TestErrors:
     def test_a_wrong_query(self, todo):
@@ -342,6 +420,25 @@ class TestErrors:
         assert code == "InvalidParameter"
         assert missing in text
 
+    @pytest.mark.parametrize("action", ACTIONS)
+    def test_null_is_as_if_it_were_left_out(self, todo, action):
+        """Clients that write null for what they were not given are understood; what is needed is not null."""
+        declared = ACTIONS[action]
+        needed = declared.body.source["required"]
+        optional = dict.fromkeys(name for name in declared.body.source["properties"] if name not in needed)
+        body = {**declared.example, **optional, "collection": todo.collection.id}
+        body |= {name: declared.example[name] for name in needed if name != "collection"}
+
+        assert todo.post(action, body).status_code == declared.success.status
+        for name in needed:
+            assert todo.refused(todo.post(action, {**body, name: None}), 400)[0] == "InvalidParameter"
+
+    def test_a_body_that_is_packed(self, program):
+        """What is no matter of MongoDB's is not called so."""
+        headers = {"apiKey": program.key, "Content-Encoding": "gzip"}
+
+        assert program.refused(program.post("find", headers=headers), 415)[0] == "InvalidParameter"
+
     @pytest.mark.parametrize("body", ["{", "[]", '{"a": 1, "a": 2}', '{"n": NaN}'])
     def test_no_json_that_is_accepted(self, program, body):
         """A body that is no strict JSON object is refused."""
@@ -352,6 +449,16 @@ class TestErrors:
         assert program.refused(program.post("findone"), 404) == (
             "EndpointNotFound",
             "there is no such action; did you mean findOne?",
+        )
+
+    @pytest.mark.parametrize("path", ["/app/myapp/endpoint/data/v1//action/find", "/app/myapp/endpoint/mine"])
+    def test_another_path(self, program, path):
+        """Custom endpoints, and a base URL with a slash too many, are answered in the words of the service too."""
+        response = program.collection.server.request("POST", path)
+
+        assert program.refused(response, 404) == (
+            "EndpointNotFound",
+            "there is nothing at this path: expected POST /app/<app>/endpoint/data/<version>/action/<action>",
         )
 
     @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
@@ -382,16 +489,21 @@ class TestErrors:
 
 
 @pytest.fixture
-def posted(directory):
-    """What a server with some settings answers to actions on a collection of ten documents, in this process."""
-    services = []
-
-    def post(settings, *calls):
-        services.append(Service(open_store(directory)))
-        services[0].create(
+def application(directory):
+    """A server with some settings over a collection of ten documents, in this process."""
+    with closing(Service(open_store(directory))) as service:
+        service.create(
             id="tasks", credentials={"read": "cr_1", "write": "cw_1"}, documents=[{"n": n} for n in range(10)]
         )
-        client = create_app(Settings(data=directory, **settings), services[0]).test_client()
+        yield lambda **settings: create_app(Settings(data=directory, **settings), service)
+
+
+@pytest.fixture
+def posted(application):
+    """What a server with some settings answers to actions."""
+
+    def post(settings, *calls):
+        client = application(**settings).test_client()
         return [
             client.post(
                 ROUTE + action,
@@ -401,9 +513,7 @@ def posted(directory):
             for action, body in calls
         ]
 
-    yield post
-    for service in services:
-        service.close()
+    return post
 
 
 class TestLimits:
@@ -443,6 +553,35 @@ class TestLimits:
         assert refused.json["error_code"] == "TooManyRequests"
         assert int(refused.headers["Retry-After"]) > 0
 
+    def test_of_wrong_keys(self, application):
+        """An address from which too many came is barred in the words of the service."""
+        client = application(failure_limit="1/min").test_client()
+
+        refused, barred = (client.post(ROUTE + "find", headers={"apiKey": "cr_2"}) for _ in range(2))
+
+        assert (refused.status_code, barred.status_code) == (401, 429)
+        assert [*barred.json] == ["error", "error_code", "link"]
+        assert barred.json["error_code"] == "TooManyRequests"
+        assert int(barred.headers["Retry-After"]) > 0
+
+
+class TestLink:
+    @pytest.mark.parametrize(
+        ("settings", "host", "link"),
+        [
+            ({}, "data.example.com:81", "http://data.example.com:81/"),
+            ({"public_url": "https://data.example.com/here"}, "localhost", "https://data.example.com/here/"),
+            ({}, "a b", "/"),
+        ],
+    )
+    def test_it_leads_to_the_console(self, application, settings, host, link):
+        """As the settings say; else as the server was called, where that is a name."""
+        client = application(**settings).test_client()
+
+        answer = client.post(ROUTE + "find", environ_overrides={"HTTP_HOST": host, "SERVER_NAME": ""})
+
+        assert answer.json["link"] == link
+
 
 class TestActivity:
     def test_actions_are_counted(self, directory):
@@ -479,6 +618,9 @@ class TestPlainJson:
             (Decimal128("9823.1297"), "9823.1297"),
             (Int64(50), 50),
             (10.5, 10.5),
+            (-10.0, -10),
+            (0.0, 0),
+            (1e15, 1e15),
             (Binary(b"abc", 5), {"Subtype": 5, "Data": "YWJj"}),
             (Regex("^H", "i"), {"Pattern": "^H", "Options": "i"}),
             (Timestamp(1565545664, 1), {"T": 1565545664, "I": 1}),
@@ -489,8 +631,12 @@ class TestPlainJson:
     )
     def test_is_as_the_service_had_it(self, value, shown):
         """Types that JSON lacks are shown as the service's manual says, wherever they stand."""
-        assert plain({"a": [value]}) == {"a": [shown]}
+        made = plain({"a": [value]})
 
+        assert made == {"a": [shown]}
+        assert type(made["a"][0]) is type(shown)
+
+    @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
     @given(documents)
     def test_is_the_same_from_text(self, document):
         """From the text of a document comes what comes from the document."""
@@ -504,6 +650,9 @@ class TestPlainJson:
             {"a": "\\", "b": ObjectId("5d505646cf6d4fe581014ab2")},
             {"a": {"$dollar": {"b": ObjectId("5d505646cf6d4fe581014ab2")}}},
             {"a": datetime(2022, 1, 12, 2, 33, 23, 60000, UTC), "b": Decimal128("1.50")},
+            {"a": [1.0, -2.0, 10.05, 1e15, -0.0, 0.0], "b": 3.0, "c": {"d": 999999999999999.0}},
+            {"a": "[1.0,", "b": ':2.0,"c":3.0}', 'c":4.0,': 5.0, "d": '\\"', "e": 6.0},
+            {"at": ObjectId("5d505646cf6d4fe581014ab2"), "a": 7.0},
         ],
     )
     def test_is_the_same_from_text_that_looks_like_a_type(self, document):

@@ -229,13 +229,20 @@ class TestIdentities:
         refused = problem(empty.call("write", {"_id": identity}))
 
         assert refused == {
-            "type": "urn:connectome:BadValue",
+            "type": "urn:connectome:InvalidIdField",
             "title": "The body is not what the operation takes",
             "status": 400,
             "detail": f"_id may be any value but an array or a regular expression, not {shown}",
-            "code": "BadValue",
+            "code": "InvalidIdField",
             "pointer": "/_id",
         }
+
+    def test_no_name_in_one_starts_with_a_dollar_sign(self, empty, problem):
+        """A document is an _id, as long as no field of it, however deep, looks like an operator."""
+        refused = problem(empty.call("write", {"_id": {"a": [{"$b": 1}]}}))
+
+        assert (refused["status"], refused["code"]) == (400, "DollarPrefixedFieldName")
+        assert refused["pointer"] == "/_id/a/0/$b"
 
 
 class TestStrictJSON:
@@ -369,6 +376,8 @@ class TestForms:
             ("application/x-ndjson", "application/x-ndjson"),
             ("text/csv", "text/csv; charset=utf-8"),
             ("text/csv;q=0.5, application/x-ndjson", "application/x-ndjson"),
+            ("text/csv; charset=utf-8", "text/csv; charset=utf-8"),
+            ("application/json;q=0.5, application/ejson;charset=UTF-8", "application/ejson"),
         ],
     )
     @pytest.mark.parametrize(("operation", "body"), [("read", ""), ("readwithquery", {})])

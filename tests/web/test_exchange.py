@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from werkzeug.exceptions import ClientDisconnected, LengthRequired
 
 from connectome.errors import BodyTooLarge
-from connectome.web.exchange import CUT, NO_LIMIT, PIECE_BYTES, Answer, Pieces, Request, Stream
+from connectome.formats import CUT
+from connectome.web.exchange import NO_LIMIT, PIECE_BYTES, Answer, Pieces, Request, Stream
 
 
 class Dribble(io.BytesIO):

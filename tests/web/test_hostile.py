@@ -20,13 +20,16 @@ from hypothesis import strategies as st
 from werkzeug.test import Client
 
 from connectome.config import Settings
+from connectome.query.accumulators import ACCUMULATORS
 from connectome.query.conditions import FIELD_OPERATORS, TOP_LEVEL_OPERATORS
 from connectome.query.expressions.language import OPERATORS as EXPRESSIONS
 from connectome.query.pipeline import STAGES
+from connectome.query.stages import DOCUMENT_STAGES
 from connectome.query.update import OPERATORS as UPDATES
 from connectome.service import Service
 from connectome.stores import open_store
 from connectome.web import create_app, serving
+from connectome.web.atlas import ACTIONS
 
 KEYS = {"read": "cr_reader", "write": "cw_writer"}
 DOCUMENTS = [
@@ -153,6 +156,23 @@ class Target:
             json.loads(response.data)  # all of it came
         return response.status_code
 
+    def acts(self, action, body):
+        """As ``stands``, of an action of the Atlas Data API, whose members stand beside where its documents are."""
+        before = self.version
+        place = {"dataSource": "a", "database": "b", "collection": "movies"}
+        response = self.client.post(
+            f"/app/any/endpoint/data/v1/action/{action}",
+            data=body if isinstance(body, bytes) else json.dumps({**place, **body}).encode(),
+            headers={"apiKey": "+".join(KEYS.values())},
+        )
+        assert response.status_code in (200, 201, 400), (action, str(body)[:300], response.text)
+        found = json.loads(response.data)
+        if response.status_code == 400:
+            assert [*found] == ["error", "error_code", "link"]
+            assert found["error_code"] in ("InvalidParameter", "MongoDBError")
+            assert self.version == before
+        return response.status_code
+
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory):
@@ -261,6 +281,38 @@ class TestOperators:
                 {first: {"a": 1}, second: {"a.0": {"$each": [1]}}} if first != second else {first: {"a": 1, "a.b": 1}}
             )
             target.stands("updatewithupsert", {"search query": {}, "data": data}, DRY)
+
+
+class TestDataApi:
+    @pytest.mark.parametrize("action", ACTIONS)
+    def test_what_is_no_json_is_refused(self, target, action):
+        """As it is by the operations."""
+        assert {target.acts(action, text) for text in TEXTS} == {400}
+
+    @pytest.mark.parametrize("action", ACTIONS)
+    def test_every_type_is_answered(self, target, action):
+        """As each member of a body; what would change is of no document."""
+        good = {"filter": {"_id": "none"}, "update": {"$set": {"a": 1}}, "replacement": {}, "document": {}}
+        taken = ACTIONS[action].body.source["properties"]
+        for name in taken.keys() - {"collection", *(["filter"] if ACTIONS[action].role == "write" else [])}:
+            for value in VALUES:
+                target.acts(action, {**{each: good[each] for each in good if each in taken}, name: value})
+
+    @pytest.mark.parametrize("stage", sorted({*STAGES, *DOCUMENT_STAGES}))
+    def test_every_stage_is_answered(self, target, stage):
+        """Each with every type, as what it takes and as a part of that, on documents that have been through another."""
+        for value in VALUES:
+            for operand in (value, {"a": value}, {"_id": "$a", "x": value}, {"path": "$a", "includeArrayIndex": value},
+                            {"groupBy": "$n", "boundaries": value}, {"groupBy": value, "buckets": 2}):  # fmt: skip
+                target.acts("aggregate", {"pipeline": [{"$unwind": "$a"}, {stage: operand}]})
+
+    @pytest.mark.parametrize("accumulator", sorted(ACCUMULATORS))
+    def test_every_accumulator_is_answered(self, target, accumulator):
+        """Each with every type, as what it takes and as a part of that."""
+        for value in VALUES:
+            for operand in (value, {"input": "$a", "n": value}, {"sortBy": value, "output": "$a"},
+                            {"input": "$n", "p": value, "method": "approximate"}):  # fmt: skip
+                target.acts("aggregate", {"pipeline": [{"$group": {"_id": None, "x": {accumulator: operand}}}]})
 
 
 class TestSizes:
@@ -377,7 +429,7 @@ class TestSizes:
                     assert ask(0).json["code"] == "ResultTooLarge"
 
     def test_a_document_may_not_grow_beyond_its_size(self, tmp_path):
-        """Not by one update, nor by many; nothing of it is kept."""
+        """Not by one update, nor by many, nor in a dry run; nothing of it is kept."""
         with closing(Service(open_store(tmp_path, max_document_bytes=1000))) as service:
             service.create(id="movies", credentials=KEYS)
             client = Client(create_app(Settings(data=tmp_path, admin_token="token"), service))
@@ -386,9 +438,10 @@ class TestSizes:
             push = {"search query": {}, "data": {"$push": {"a": "x" * 400}}}
 
             answers = [client.post(write.format("updatewithupsert"), json=push) for _ in range(3)]
+            answers.append(client.post(write.format("updatewithupsert") + "?dry_run=true", json=push))
             answers.append(client.post(write.format("batchwrite"), json=[{"_id": 2}, {"_id": 3, "a": "x" * 1000}]))
 
-            assert [each.status_code for each in answers] == [200, 400, 400, 400]
+            assert [each.status_code for each in answers] == [200, 400, 400, 400, 400]
             assert {each.json["code"] for each in answers[1:]} == {"BSONObjectTooLarge"}
             assert len(service.reader(KEYS["read"], "movies").version.split("-")) == 2
             assert [len(each["a"]) for each in client.get("/collection/read/cr_reader/movies").json] == [2]

@@ -19,8 +19,8 @@ import requests
 import urllib3
 
 from connectome.errors import ConfigurationError
+from connectome.formats import CUT
 from connectome.web import serving
-from connectome.web.exchange import CUT
 
 
 @pytest.fixture(scope="module", params=["waitress", "granian"])

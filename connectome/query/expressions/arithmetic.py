@@ -108,7 +108,10 @@ def subtract(minuend: Value, subtrahend: Value) -> Value:
     if _is_date(minuend) and is_number(subtrahend):
         return date_at(instant(minuend) - _whole_milliseconds(subtrahend), code="Overflow")
     if _is_date(minuend) and _is_date(subtrahend):
-        return Int64(instant(minuend) - instant(subtrahend))
+        apart = instant(minuend) - instant(subtrahend)
+        if apart not in INT64:
+            raise QueryError("the milliseconds between the dates are beyond 64 bits", code="DurationOverflow")
+        return Int64(apart)
     raise QueryError(f"$subtract cannot take {preview(subtrahend)} from {preview(minuend)}", code="TypeMismatch")
 
 

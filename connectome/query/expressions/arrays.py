@@ -21,6 +21,7 @@ from connectome.query.expressions.language import (
     Scope,
     Shape,
     Variables,
+    accepted,
     coded,
     folded,
     is_nullish,
@@ -155,20 +156,21 @@ def last(array: Array) -> Value:
     return array_elem_at(array, -1)
 
 
-@operator(
-    "$slice",
-    coded(ARRAY, "Location28724"),
-    _int32("Location28725", "Location28726"),
-    _int32("Location28727", "Location28728"),
-    optional=1,
-)
-def slice_(array: Array, position: int, count: int | None = None) -> Array:
+@operator("$slice", ANY, ANY, ANY, optional=1, nulls=False)
+def slice_(value: Value, position: Value, *third: Value) -> Array | None:
     """The first elements of an array, the last where the number is negative, or so many from a position."""
-    if count is None:
-        return array[:position] if position >= 0 else array[position:]
+    array = None if is_nullish(position) else _array(value, "$slice", "Location28724")
+    if array is None:
+        return None
+    start = accepted(position, _int32("Location28725", "Location28726"), "$slice")
+    if not third:
+        return array[:start] if start >= 0 else array[start:]
+    if is_nullish(third[0]):
+        return None
+    count = accepted(third[0], _int32("Location28727", "Location28728"), "$slice")
     if count <= 0:
         raise QueryError(f"the third argument to $slice is greater than 0, not {count}", code="Location28729")
-    start = position if position >= 0 else max(0, len(array) + position)
+    start = start if start >= 0 else max(0, len(array) + start)
     return array[start : start + count]
 
 
@@ -179,15 +181,23 @@ def in_(value: Value, array: Array) -> bool:
     return any(key == sort_key(element) for element in array)
 
 
-@operator("$indexOfArray", ANY, ANY, ANY, ANY, optional=2, nulls=False)
+@operator(
+    "$indexOfArray",
+    *(ANY, ANY, ANY, ANY),
+    optional=2,
+    nulls=False,
+    constants={
+        0: Shape(lambda value: value if is_nullish(value) else ARRAY.accept(value), ARRAY.says, code="Location50809")
+    },
+)
 def index_of_array(value: Value, wanted: Value, start: Value = 0, end: Value = INT32[-1]) -> int | None:
     """The position of the first element that equals a value, from a start and before an end; -1 without one."""
     array = _array(value, "$indexOfArray", "Location40090")
     if array is None:
         return None
-    bounds = [_whole(bound, "a position in an array", "Location9711600") for bound in (start, end)]
+    bounds = [_whole(bound, "a position in an array", "Location40096") for bound in (start, end)]
     if min(bounds) < 0:
-        raise QueryError(f"a position in an array is not negative, and {min(bounds)} is", code="Location9711601")
+        raise QueryError(f"a position in an array is not negative, and {min(bounds)} is", code="Location40097")
     key = comparison_key(wanted)
     within = range(bounds[0], min(bounds[1], len(array)))
     return next((position for position in within if sort_key(array[position]) == key), -1)
@@ -268,8 +278,11 @@ def zip_(operand: Value, scope: Scope) -> Expression:
         arrays = _arrays((each.evaluate(variables) for each in inputs), "$zip", "Location34468")
         if arrays is None:
             return None
-        fillings = [null_if_missing(each.evaluate(variables)) for each in defaults] or [None] * len(inputs)
-        rows = (max if longest else min)(map(len, arrays))
+        lengths = set(map(len, arrays))
+        fillings = [None] * len(inputs)
+        if defaults and len(lengths) > 1:
+            fillings = [null_if_missing(each.evaluate(variables)) for each in defaults]
+        rows = max(lengths) if longest else min(lengths)
         return [
             [array[row] if row < len(array) else filling for array, filling in zip(arrays, fillings, strict=True)]
             for row in range(rows)
@@ -476,7 +489,13 @@ def set_difference(one: Array, other: Array) -> Array:
     return [element for key, element in _set(one).items() if key not in without]
 
 
-@operator("$setIsSubset", coded(ARRAY, "Location17046"), coded(ARRAY, "Location17042"), nulls=False)
+@operator(
+    "$setIsSubset",
+    coded(ARRAY, "Location17046"),
+    coded(ARRAY, "Location17042"),
+    nulls=False,
+    constants={1: coded(ARRAY, "Location17311")},
+)
 def set_is_subset(one: Array, other: Array) -> bool:
     """Whether each value of the first array is in the second."""
     return _set(one).keys() <= _set(other).keys()
@@ -492,9 +511,13 @@ def set_equals(operand: Value, scope: Scope) -> Expression:
         if part.constant:
             _keys(part.evaluate({}), "Location5887502")
 
+    # MongoDB's order: a constant is compared with the others, and none is looked at behind one that differs.
+    first = next((part for part in parts if part.constant), parts[0])
+    others = [part for part in parts if part is not first]
+
     def evaluate(variables: Variables) -> bool:
-        one, *others = (_keys(part.evaluate(variables), "Location17044") for part in parts)
-        return all(one == other for other in others)
+        one = _keys(first.evaluate(variables), "Location17044")
+        return all(one == _keys(other.evaluate(variables), "Location17044") for other in others)
 
     return folded(evaluate, *parts)
 

@@ -99,31 +99,58 @@ def _always(accepted: Value, _: Value) -> Value:
 
 
 def _applied(
-    given: Mapping[str, Expression], shapes: Mapping[str, Shape], function: Callable[..., Value]
+    given: Mapping[str, Expression],
+    shapes: Mapping[str, Shape],
+    function: Callable[..., Value],
+    *,
+    late: Collection[str] = (),
 ) -> Expression:
-    """A function of named arguments; null where one of these is null or missing."""
-    accepts = _accepts(given, shapes)
+    """
+    A function of named arguments, which are looked at one by one, in the order of ``shapes``, which is MongoDB's.
+
+    The first that is null or missing makes the result null; those before it have been checked, those behind have not.
+
+    Args:
+        late: The arguments that are checked when none is null.
+    """
+    in_order = [(key, given[key]) for key in shapes if key in given]
+    if all(each.constant for each in given.values()):
+        accepts = {key: _accepting(shapes[key]) for key in given}
+    elif any(key in _EARLY and each.constant and is_nullish(each.evaluate({})) for key, each in in_order):
+        return _NEVER
+    else:
+        accepts = _accepts(given, shapes)
 
     def evaluate(variables: Variables) -> Value:
-        values = {key: each.evaluate(variables) for key, each in given.items()}
-        if any(map(is_nullish, values.values())):
-            return None
-        for key, value in values.items():
-            with at(key):
-                values[key] = accepts[key](value)
+        values: dict[str, Value] = {}
+        for key, each in in_order:
+            # MongoDB asks on which day weeks begin only where it counts in weeks.
+            if key == "startOfWeek" and values["unit"] != "week":
+                continue
+            value = each.evaluate(variables)
+            if is_nullish(value):
+                return None
+            values[key] = value if key in late else _accepted(accepts, key, value)
+        for key in late:
+            values[key] = _accepted(accepts, key, values[key])
         return function(**values)
 
     return folded(evaluate, *given.values())
 
 
+def _accepted(accepts: Mapping[str, Callable[[Value], Value]], key: str, value: Value) -> Value:
+    with at(key):
+        return accepts[key](value)
+
+
 def _by_name(
-    name: str, codes: Mapping[str, str], shapes: Mapping[str, Shape]
+    name: str, codes: Mapping[str, str], shapes: Mapping[str, Shape], *, late: Collection[str] = ()
 ) -> Callable[[Callable[..., Value]], Callable[..., Value]]:
     """Declare a function from values to value as an operator that takes them by name, as ``named_arguments`` reads."""
 
     def declare(function: Callable[..., Value]) -> Callable[..., Value]:
         def compile_(operand: Value, scope: Scope) -> Expression:
-            return _applied(read_named(name, operand, scope, codes, shapes), shapes, function)
+            return _applied(read_named(name, operand, scope, codes, shapes), shapes, function, late=late)
 
         compile_.__doc__ = function.__doc__
         syntax(name)(compile_)
@@ -171,7 +198,7 @@ for _name, (_part, _says) in PARTS.items():
 @_by_name(
     "$dateToParts",
     {"object": "Location40524", "unknown": "Location40520", "date": "Location40522"},
-    {"date": _DATE, "timezone": _ZONE, "iso8601": coded(BOOL, "Location40521")},
+    {"timezone": _ZONE, "iso8601": coded(BOOL, "Location40521"), "date": _DATE},
 )
 def date_to_parts(date: int, timezone: Zone = UTC_ZONE, iso8601: bool = False) -> Document:
     """The parts of a date, as an object; those of its ISO week where ``iso8601`` is true."""
@@ -194,31 +221,29 @@ _WHOLE: Final = Shape(_whole, "a whole number of 64 bits")
 _LONG_PART: Final = coded(_WHOLE, "Location40515")
 
 
-def _within(low: int, high: int, code: str) -> Shape:
-    def accept(value: Value) -> int:
-        number: int = _accepting(_LONG_PART)(value)
-        if not low <= number <= high:
-            raise ValueError
-        return number
-
-    return Shape(accept, f"a whole number from {low} to {high}", code=code)
+def _short(value: Value) -> int:
+    number: int = _accepting(_LONG_PART)(value)
+    if number not in _INT16:
+        raise ValueError
+    return number
 
 
-_SHORT_PART: Final = _within(-(2**15), 2**15 - 1, "Location31034")
+_INT16: Final = range(-(2**15), 2**15)
+_SHORT_PART: Final = Shape(_short, "a whole number of 16 bits", code="Location31034")
 
 
 _PART_SHAPES: Final = {
-    "year": _within(1, 9999, "Location40523"),
-    "month": _SHORT_PART,
-    "day": _SHORT_PART,
-    "isoWeekYear": _within(1, 9999, "Location31095"),
-    "isoWeek": _SHORT_PART,
-    "isoDayOfWeek": _SHORT_PART,
     "hour": _SHORT_PART,
     "minute": _SHORT_PART,
     "second": _LONG_PART,
     "millisecond": _LONG_PART,
     "timezone": _ZONE,
+    "year": _LONG_PART,
+    "month": _SHORT_PART,
+    "day": _SHORT_PART,
+    "isoWeekYear": _LONG_PART,
+    "isoWeek": _SHORT_PART,
+    "isoDayOfWeek": _SHORT_PART,
 }
 
 
@@ -238,10 +263,19 @@ def date_from_parts(operand: Value, scope: Scope) -> Expression:
 
 def _from_parts(timezone: Zone = UTC_ZONE, **parts: int) -> Value:
     if "year" in parts:
-        days = days_of(parts["year"], parts.get("month", 1), parts.get("day", 1))
+        days = days_of(_year(parts, "year", "Location40523"), parts.get("month", 1), parts.get("day", 1))
     else:
-        days = iso_days_of(parts["isoWeekYear"], parts.get("isoWeek", 1), parts.get("isoDayOfWeek", 1))
+        year = _year(parts, "isoWeekYear", "Location31095")
+        days = iso_days_of(year, parts.get("isoWeek", 1), parts.get("isoDayOfWeek", 1))
     return date_at(timezone.instant(days * DAY + sum(parts.get(name, 0) * unit for name, unit in _TIMES.items())))
+
+
+def _year(parts: Mapping[str, int], name: str, code: str) -> int:
+    year = parts[name]
+    if not 1 <= year <= 9999:
+        with at(name):
+            raise QueryError(f"{name} is a year from 1 to 9999, not {year}", code=code)
+    return year
 
 
 # What MongoDB adds at most: as many days as 64 bits of milliseconds have, and the years of 365 days that these make.
@@ -309,13 +343,14 @@ def _addition(name: str, sign: int, says: str) -> None:
 
     add.__doc__ = says
     codes = {"object": "Location5166400", "unknown": "Location5166401"}
+    codes |= dict.fromkeys(("startDate", "unit", "amount"), "Location5166402")
     shapes = {
         "startDate": coded(_AN_INSTANT, "Location5166403"),
         "unit": _UNIT,
         "amount": coded(_WHOLE, "Location5166405"),
         "timezone": _ZONE,
     }
-    _by_name(name, codes | dict.fromkeys(("startDate", "unit", "amount"), "Location5166402"), shapes)(add)
+    _by_name(name, codes, shapes, late=("startDate", "amount"))(add)
 
 
 _addition("$dateAdd", 1, "The date so many units of time later.")
@@ -354,7 +389,8 @@ _A_DATE: Final = coded(_AN_INSTANT, "Location5166307")
         "endDate": "Location5166304",
         "unit": "Location5166305",
     },
-    {"startDate": _A_DATE, "endDate": _A_DATE, "unit": _UNIT, "timezone": _ZONE, "startOfWeek": _WEEKDAY},
+    {"startDate": _A_DATE, "endDate": _A_DATE, "unit": _UNIT, "startOfWeek": _WEEKDAY, "timezone": _ZONE},
+    late=("startDate", "endDate"),
 )
 def date_diff(
     startDate: int,  # noqa: N803 -- MongoDB's names
@@ -379,7 +415,14 @@ def date_diff(
         "date": "Location5439009",
         "unit": "Location5439010",
     },
-    {"date": _A_DATE, "unit": _UNIT, "binSize": _BIN_SIZE, "timezone": _ZONE, "startOfWeek": _WEEKDAY},
+    {
+        "date": coded(_AN_INSTANT, "Location5439012"),
+        "binSize": _BIN_SIZE,
+        "unit": _UNIT,
+        "startOfWeek": _WEEKDAY,
+        "timezone": _ZONE,
+    },
+    late=("date",),
 )
 def date_trunc(
     date: int,
@@ -421,43 +464,60 @@ def _format(known: Mapping[str, Any], code: str) -> Shape:
 _NEVER: Final = Expression(lambda _: None, constant=True)
 
 
+def _settings(given: Mapping[str, Expression], shapes: Mapping[str, Shape]) -> Callable[[Variables], dict[str, Value]]:
+    """What is given of these arguments, each as the operator works with it, or None where it is null or missing."""
+    settings = {key: given[key] for key in shapes if key in given}
+    accepts = _accepts(settings, shapes)
+
+    def evaluate(variables: Variables) -> dict[str, Value]:
+        values = {}
+        for key, each in settings.items():
+            value = each.evaluate(variables)
+            values[key] = None if is_nullish(value) else _accepted(accepts, key, value)
+        return values
+
+    return evaluate
+
+
 @syntax("$dateToString")
 def date_to_string(operand: Value, scope: Scope) -> Expression:
     """A date as text, in a format; ``onNull`` where there is no date."""
     codes = {"object": "Location18629", "unknown": "Location18534", "date": "Location18628"}
-    shapes = {"date": _DATE, "timezone": _ZONE, "format": _format(WRITERS, "Location18533")}
-    given = read_named("$dateToString", operand, scope, codes, (*shapes, "onNull"))
-    on_null = given.pop("onNull", _NEVER)
-    text = _applied(given, shapes, lambda date, timezone=UTC_ZONE, format=None: written(date, timezone, format))
+    shapes = {"format": _format(WRITERS, "Location18533"), "timezone": _ZONE}
+    given = read_named("$dateToString", operand, scope, codes, ("date", *shapes, "onNull"))
+    settings = _settings(given, shapes)
+    on_null = given.get("onNull", _NEVER)
+    moment = _accepting(_DATE)
 
     def evaluate(variables: Variables) -> Value:
-        return (on_null if is_nullish(given["date"].evaluate(variables)) else text).evaluate(variables)
+        date = given["date"].evaluate(variables)
+        values = settings(variables)
+        if is_nullish(date):
+            return on_null.evaluate(variables)
+        if None in values.values():
+            return None
+        with at("date"):
+            return written(moment(date), **values)
 
-    return folded(evaluate, *given.values(), on_null)
+    return folded(evaluate, *given.values())
 
 
 @syntax("$dateFromString")
 def date_from_string(operand: Value, scope: Scope) -> Expression:
     """The date that a string means; ``onNull`` where there is no string, ``onError`` where it is no date."""
     codes = {"object": "Location40540", "unknown": "Location40541", "dateString": "Location40542"}
-    shapes = {"timezone": _ZONE, "format": _format(READERS, "Location40684")}
+    shapes = {"format": _format(READERS, "Location40684"), "timezone": _ZONE}
     given = read_named("$dateFromString", operand, scope, codes, ("dateString", *shapes, "onNull", "onError"))
-    settings = {key: given[key] for key in shapes if key in given}
-    accepts = _accepts(settings, shapes)
+    settings = _settings(given, shapes)
     on_null = given.get("onNull", _NEVER)
     on_error = given.get("onError")
 
     def evaluate(variables: Variables) -> Value:
-        values = {key: each.evaluate(variables) for key, each in settings.items()}
-        absent = any(map(is_nullish, values.values()))
-        for key, value in values.items():
-            if not is_nullish(value):
-                with at(key):
-                    values[key] = accepts[key](value)
         text = given["dateString"].evaluate(variables)
+        values = settings(variables)
         if is_nullish(text):
             return on_null.evaluate(variables)
-        if absent and type(text) is str:
+        if None in values.values() and type(text) is str:
             return None
         try:
             return understood(text, **values)

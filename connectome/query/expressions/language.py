@@ -23,7 +23,7 @@ from connectome.errors import QueryError, at
 from connectome.extjson import preview
 from connectome.query import clock
 from connectome.query.deadline import check
-from connectome.query.paths import Path, parse_field_path
+from connectome.query.paths import DBREF_FIELDS, Path, parse_field_path
 from connectome.query.values import INT32, MISSING, Document, Value, integral, is_number, type_alias
 
 # The values of the variables in scope, by name without ``$$``.
@@ -186,12 +186,12 @@ def _object(source: Document, scope: Scope) -> Expression:
     fields: dict[str, Expression] = {}
     for name, each in source.items():
         with at(name):
-            if "." in name:
-                raise QueryError(f"the name of a field in an expression has no dot: {name!r}", code="Location16412")
-            if name.startswith("$"):
-                raise QueryError(f"{name} stands among the fields of a document", code="Location16410")
             if not name:
                 raise QueryError("the name of a field in an expression is not empty", code="Location15998")
+            if name.startswith("$") and name not in DBREF_FIELDS:
+                raise QueryError(f"{name} stands among the fields of a document", code="Location16410")
+            if "." in name:
+                raise QueryError(f"the name of a field in an expression has no dot: {name!r}", code="Location16412")
             fields[name] = read(each, scope)
 
     def evaluate(variables: Variables) -> Document:
@@ -299,6 +299,19 @@ OBJECT: Final = Shape(_of("object"), "an object")
 BOOL: Final = Shape(_of("bool"), "true or false")
 
 
+def accepted(value: Value, shape: Shape, of: str, code: str = "TypeMismatch") -> Any:
+    """
+    An argument as the operator ``of`` works with it.
+
+    Raises:
+        QueryError: The shape's code, or else ``code`` -- it is not of this shape.
+    """
+    try:
+        return shape.accept(value)
+    except ValueError:
+        raise QueryError(f"{of} needs {shape.says}, not {preview(value)}", code=shape.code or code) from None
+
+
 def operator(
     name: str,
     *shapes: Shape,
@@ -307,7 +320,7 @@ def operator(
     named: Mapping[str, Shape] | None = None,
     nulls: bool = True,
     code: str = "TypeMismatch",
-    pure: bool = True,
+    constants: Mapping[int, Shape] | None = None,
 ) -> Callable[[Callable[..., Value]], Callable[..., Value]]:
     """
     Declare a function from values to value as an expression operator.
@@ -319,7 +332,7 @@ def operator(
         named: Of arguments given by name in an object, instead of all of the above; passed as keywords.
         nulls: The result is null where any argument is null or missing, and the function never sees one.
         code: MongoDB's code name for an argument that is not of its shape, where the shape has none.
-        pure: False where equal arguments do not give equal results, so that constants are not folded.
+        constants: Of arguments, by position, that MongoDB checks while compiling where they, but not all, are constant.
     """
 
     def declare(function: Callable[..., Value]) -> Callable[..., Value]:
@@ -338,17 +351,15 @@ def operator(
                 if nulls and any(map(is_nullish, values.values())):
                     return None
                 for key, value in values.items():
-                    try:
-                        values[key] = expected[key].accept(value)
-                    except ValueError:
-                        which = "" if named is None else f"{key} of "
-                        raise QueryError(
-                            f"{which}{name} needs {expected[key].says}, not {preview(value)}",
-                            code=expected[key].code or code,
-                        ) from None
+                    of = name if named is None else f"{key} of {name}"
+                    values[key] = accepted(value, expected[key], of, code)
                 return function(*values.values()) if named is None else function(**values)
 
-            return folded(evaluate, *arguments.values()) if pure else Expression(evaluate)
+            for key, shape in (constants or {}).items():
+                if arguments[key].constant and not all(argument.constant for argument in arguments.values()):
+                    with at(key):
+                        accepted(arguments[key].evaluate({}), shape, name)
+            return folded(evaluate, *arguments.values())
 
         compile_.__doc__ = function.__doc__
         OPERATORS[name] = compile_

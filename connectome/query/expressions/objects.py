@@ -112,6 +112,13 @@ def get_field(operand: Value, scope: Scope) -> Expression:
     return folded(evaluate, field, source)
 
 
+def _is_literal(source: Value) -> bool:
+    """Whether an argument is a constant as it is written, and not only once it has been evaluated."""
+    if type(source) is dict:
+        return next(iter(source), "") in ("$literal", "$const")
+    return type(source) is not list and not (type(source) is str and source.startswith("$"))
+
+
 def _string(value: Value, of: str, code: str) -> str:
     if type(value) is not str:
         raise QueryError(f"field of {of} is a string, not {preview(value)}", code=code)
@@ -144,14 +151,14 @@ def unset_field(operand: Value, scope: Scope) -> Expression:
 
 def _changed(name: str, given: Document, scope: Scope) -> Expression:
     with at("field"):
+        constant = read(given["field"], scope)
         if type(given["field"]) is str and given["field"].startswith("$"):
             raise QueryError(
                 f"field of {name} is no path; did you mean {{$literal: {preview(given['field'])}}}?",
                 code="Location4161108",
             )
-        constant = read(given["field"], scope)
-        if not constant.constant:
-            raise QueryError(f"field of {name} is a constant", code="Location4161106")
+        if not _is_literal(given["field"]):
+            raise QueryError(f"field of {name} is a constant string, not an expression", code="Location4161106")
         field = _string(constant.evaluate({}), name, "Location4161107")
     source, value = argument(given, "input", scope), argument(given, "value", scope)
     if not (value.constant and value.evaluate({}) is MISSING):

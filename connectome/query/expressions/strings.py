@@ -34,7 +34,7 @@ from connectome.query.expressions.language import (
     syntax,
 )
 from connectome.query.patterns import Match, finder
-from connectome.query.values import INT32, REGEX_FLAGS, Document, Value, exact, regex_options, type_alias
+from connectome.query.values import INT32, REGEX_FLAGS, Document, Value, regex_options, type_alias
 
 
 def _expect(value: Value, shape: Shape, name: str, code: str) -> Any:
@@ -144,10 +144,10 @@ def bson_size(document: Document) -> int:
 
 
 def _whole(number: Value) -> int:
-    """A number without its fraction."""
+    """A number without its fraction; a decimal is rounded to the nearest whole one, as MongoDB has it."""
     NUMBER.accept(number)
     try:
-        return int(exact(number))
+        return round(number.to_decimal()) if type(number) is Decimal128 else int(number)
     except OverflowError:  # an infinity
         raise ValueError from None
 

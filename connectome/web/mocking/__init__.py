@@ -21,10 +21,11 @@ from connectome.config import Settings
 from connectome.query.clock import ruled_by
 from connectome.web import problems
 from connectome.web.api import OPERATIONS
+from connectome.web.atlas import ACTIONS
 from connectome.web.exchange import Answer, Request
 from connectome.web.mocking import access, control
-from connectome.web.mocking.faults import NOTHING, Outcome, asked_for
-from connectome.web.mocking.journal import MAX_BODY_BYTES, entry
+from connectome.web.mocking.faults import Outcome, asked_for
+from connectome.web.mocking.journal import MAX_BODY_BYTES, entry, readable
 from connectome.web.mocking.workspaces import DEFAULT, Start, Workspace, Workspaces
 
 if TYPE_CHECKING:
@@ -93,10 +94,10 @@ class Mock:
         self, environ: WSGIEnvironment, start_response: StartResponse, workspace: Workspace, path: str
     ) -> Iterable[bytes]:
         clock, journal, app = workspace.clock, workspace.journal, workspace.app
-        operation, collection = _operation(path)
-        outcome = workspace.faults.outcome(operation, collection) if operation else NOTHING
-        outcome = asked_for(environ.get("HTTP_CONNECTOME_DELAY"), environ.get("HTTP_CONNECTOME_FAULT"), outcome)
-        body = self._kept_body(environ)
+        asked = asked_for(environ.get("HTTP_CONNECTOME_DELAY"), environ.get("HTTP_CONNECTOME_FAULT"))
+        body = readable(self._kept_body(environ))
+        operation, collection = _operation(path, body)
+        outcome = workspace.faults.outcome(operation, collection, asked) if operation else asked.outcome
 
         def note(status: int | None) -> None:
             if operation or status == 404:
@@ -105,6 +106,8 @@ class Mock:
                         at=clock.now(),
                         method=environ["REQUEST_METHOD"],
                         path=path,
+                        operation=operation,
+                        collection=collection,
                         query_string=environ.get("QUERY_STRING", ""),
                         headers=_headers(environ),
                         body=body,
@@ -121,7 +124,7 @@ class Mock:
             return self._never(environ)
         if outcome.status:
             note(outcome.status)
-            return _failed(outcome, environ["REQUEST_METHOD"])(environ, start_response)
+            return _failed(outcome)(environ, start_response)
         with ruled_by(clock):
             status, headers, chunks = _run(app, environ)
         note(int(status[:3]))
@@ -188,12 +191,15 @@ def _placed(environ: WSGIEnvironment) -> tuple[str, str]:
     return path, environ.get("HTTP_" + HEADER.upper().replace("-", "_"), DEFAULT)
 
 
-def _operation(path: str) -> tuple[str, str]:
-    """The operation and the collection that a path names; empty where it names no operation."""
-    parts = path.split("/")
-    if len(parts) == 5 and parts[1] == "collection" and parts[2] in OPERATIONS:
-        return parts[2], parts[4]
-    return "", ""
+def _operation(path: str, body: Any) -> tuple[str | None, str | None]:
+    """The operation, or the Atlas action, and the collection that a request names; None where it names none."""
+    match path.split("/"):
+        case ["", "collection", operation, _, collection] if operation in OPERATIONS:
+            return operation, collection
+        case ["", "app", _, "endpoint", "data", _, "action", action] if action in ACTIONS:
+            named = body.get("collection") if type(body) is dict else None
+            return action, named if type(named) is str else None
+    return None, None
 
 
 def _headers(environ: WSGIEnvironment) -> Iterator[tuple[str, str]]:
@@ -207,7 +213,7 @@ def _name(outcome: Outcome) -> str:
     return f"fault {outcome.by}" if (outcome.by or "").isdigit() else "Connectome-Fault"
 
 
-def _failed(outcome: Outcome, method: str) -> Answer:
+def _failed(outcome: Outcome) -> Answer:
     """The problem that a fault answers with."""
     status = outcome.status or 0
     answer = problems.refusal(status, "Mock Fault", f"the mock server was told to fail, by {_name(outcome)}")

@@ -12,7 +12,7 @@ from bson import DatetimeMS
 from werkzeug.exceptions import MethodNotAllowed
 
 from connectome import __version__, extjson
-from connectome.errors import InvalidRequest, NotFound, VerificationFailed, at
+from connectome.errors import InvalidJSON, InvalidRequest, NotFound, VerificationFailed, at
 from connectome.query import Filter
 from connectome.query.deadline import deadline
 from connectome.schemas import Schema
@@ -294,7 +294,10 @@ def _time(value: Any) -> datetime | None:
     """A time out of JSON: ISO 8601, a date of Extended JSON, or ``true`` for now."""
     if value is True:
         return None
-    found = extjson.from_json({"$date": value} if type(value) is str else value)
+    try:
+        found = extjson.from_json({"$date": value} if type(value) is str else value)
+    except InvalidJSON as error:
+        raise InvalidRequest(error.detail) from None  # the place is the time itself, which was wrapped only here
     if isinstance(found, DatetimeMS) or type(found) is not datetime:
         raise InvalidRequest(f"a time is true, or ISO 8601 such as 2026-01-31T12:00:00Z, not {extjson.preview(value)}")
     return found.astimezone(UTC)

@@ -11,13 +11,14 @@ import difflib
 import re
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from random import Random
 from typing import Any, Final, Literal, get_args
 
 from connectome.errors import ConfigurationError, InvalidRequest, NotFound, at
 from connectome.schemas import Schema
 from connectome.web.api import OPERATIONS
+from connectome.web.atlas import ACTIONS
 
 Kind = Literal["truncate", "dribble", "timeout"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -26,18 +27,22 @@ MAX_DELAY: Final = 3_600_000
 
 # What an operation may be called in a fault: by name, by the credential that it needs, or all of them.
 _ALL: Final = "*"
-_GROUPS: Final = {
-    _ALL: frozenset(OPERATIONS),
-    "reads": frozenset(name for name, each in OPERATIONS.items() if each.role == "read"),
-    "writes": frozenset(name for name, each in OPERATIONS.items() if each.role == "write"),
+_ROLES: Final = {
+    **{name: each.role for name, each in OPERATIONS.items()},
+    **{name: each.role for name, each in ACTIONS.items()},
 }
-SCOPES: Final = (*_GROUPS, *OPERATIONS)
+_GROUPS: Final = {
+    _ALL: frozenset(_ROLES),
+    "reads": frozenset(name for name, role in _ROLES.items() if role == "read"),
+    "writes": frozenset(name for name, role in _ROLES.items() if role == "write"),
+}
+SCOPES: Final = (*_GROUPS, *_ROLES)
 _MILLISECONDS: Final = {"type": "integer", "minimum": 0, "maximum": MAX_DELAY}
 
 SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
     "properties": {
-        "operation": {"enum": list(SCOPES)},
+        "operation": {"type": "string"},
         "collection": {"type": "string"},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "retryAfter": {"type": "integer", "minimum": 0, "maximum": 86400},
@@ -57,7 +62,7 @@ class Fault:
     """
     One thing that goes wrong.
 
-    operation: A name, ``reads``, ``writes``, or ``*``.
+    operation: Of an operation or an Atlas action the name; ``reads``, ``writes``, or ``*``.
     collection: The only one that is concerned; None for all.
     status: The answer is a problem with this status, and nothing is done; ``retryAfter``: and names these seconds.
     fault: The answer is cut off, comes drop by drop, or never.
@@ -76,7 +81,7 @@ class Fault:
     share: float = 1.0
     times: int | None = None
 
-    def fits(self, operation: str, collection: str) -> bool:
+    def fits(self, operation: str, collection: str | None) -> bool:
         """Whether a request is one that this is about."""
         operations = _GROUPS.get(self.operation) or {self.operation}
         return operation in operations and self.collection in (None, collection)
@@ -96,6 +101,8 @@ def fault_of(value: Any) -> Fault:
     """
     for failure in _SCHEMA.failures(value):
         raise InvalidRequest(failure.detail, pointer=failure.pointer)
+    if value.get("operation", _ALL) not in SCOPES:
+        raise InvalidRequest(_no_scope(value["operation"]), pointer="/operation")
     if not value.keys() & {"status", "fault", "delay", "jitter"}:
         raise InvalidRequest("a fault has a status, a fault, a delay or a jitter, and this one has none")
     if "status" in value and "fault" in value:
@@ -131,6 +138,24 @@ class Outcome:
 
 
 NOTHING: Final = Outcome()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """
+    What a request says itself that shall happen to it.
+
+    seconds: how long it waits; None where it does not say.
+    wrong: what goes wrong, ``NOTHING`` where nothing shall; None where it does not say.
+    """
+
+    seconds: float | None = None
+    wrong: Outcome | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """What happens where no fault is concerned."""
+        return replace(self.wrong or NOTHING, seconds=self.seconds or 0.0)
 
 
 class Faults:
@@ -195,25 +220,26 @@ class Faults:
     def _described(self, name: str, fault: Fault) -> dict[str, Any]:
         return {"id": name, **fault.said, "applied": self._applied.get(name, 0)}
 
-    def outcome(self, operation: str, collection: str) -> Outcome:
-        """What happens to the next request for an operation."""
+    def outcome(self, operation: str, collection: str | None, asked: Asked = Asked()) -> Outcome:
+        """What happens to the next request for an operation; a fault that it says no to is not applied."""
         with self._lock:
             struck = list(self._struck(operation, collection))
-            delay = next((item for item in struck if item[1].delay is not None), None)
-            jitter = next((item for item in struck if item[1].jitter is not None), None)
-            wrong = next((item for item in struck if item[1].status or item[1].fault), None)
-            applied = tuple(dict.fromkeys(item[0] for item in (delay, jitter, wrong) if item))
-            for name in applied:
+            waits = asked.seconds is None and asked.wrong != NOTHING
+            delay = next((item for item in struck if waits and item[1].delay is not None), None)
+            jitter = next((item for item in struck if waits and item[1].jitter is not None), None)
+            wrong = next((item for item in struck if not asked.wrong and (item[1].status or item[1].fault)), None)
+            for name in dict.fromkeys(item[0] for item in (delay, jitter, wrong) if item):
                 self._applied[name] = self._applied.get(name, 0) + 1
             milliseconds = float((delay and delay[1].delay) or 0)
             if jitter:
                 milliseconds += self._stream(jitter[0], operation).uniform(0, jitter[1].jitter or 0)
-            at_fault = wrong[1] if wrong else Fault()
-            return Outcome(
-                milliseconds / 1000, at_fault.status, at_fault.retryAfter, at_fault.fault, wrong and wrong[0]
-            )
+            seconds = milliseconds / 1000 if waits else asked.outcome.seconds
+            if wrong:
+                name, fault = wrong
+                return Outcome(seconds, fault.status, fault.retryAfter, fault.fault, name)
+            return replace(asked.wrong or NOTHING, seconds=seconds)
 
-    def _struck(self, operation: str, collection: str) -> Iterator[tuple[str, Fault]]:
+    def _struck(self, operation: str, collection: str | None) -> Iterator[tuple[str, Fault]]:
         """The faults that happen now, the latest first; each that fits takes its random number either way."""
         for name, each in reversed(self._faults.items()):
             if each.fits(operation, collection):
@@ -228,9 +254,9 @@ class Faults:
         return self._streams[key]
 
 
-def asked_for(delay: str | None, fault: str | None, otherwise: Outcome) -> Outcome:
+def asked_for(delay: str | None, fault: str | None) -> Asked:
     """
-    What happens to a request that says itself what shall.
+    What a request says itself that shall happen to it.
 
     Args:
         delay: ``Connectome-Delay``: milliseconds.
@@ -239,20 +265,20 @@ def asked_for(delay: str | None, fault: str | None, otherwise: Outcome) -> Outco
     Raises:
         InvalidRequest: They say something else.
     """
-    seconds = otherwise.seconds
+    seconds = None
     if delay is not None:
         if not re.fullmatch(r"[0-9]{1,7}", delay) or int(delay) > MAX_DELAY:
             raise InvalidRequest(f"Connectome-Delay is milliseconds, up to {MAX_DELAY}, not {delay!r}", pointer=None)
         seconds = int(delay) / 1000
     if fault is None:
-        return Outcome(seconds, otherwise.status, otherwise.retry_after, otherwise.kind, otherwise.by)
+        return Asked(seconds)
     if fault == "none":
-        return Outcome(seconds if delay is not None else 0.0)
+        return Asked(seconds, NOTHING)
     for kind in KINDS:
         if fault == kind:
-            return Outcome(seconds, kind=kind, by="Connectome-Fault")
+            return Asked(seconds, Outcome(kind=kind, by="Connectome-Fault"))
     if re.fullmatch(r"[45][0-9][0-9]", fault):
-        return Outcome(seconds, status=int(fault), by="Connectome-Fault")
+        return Asked(seconds, Outcome(status=int(fault), by="Connectome-Fault"))
     raise InvalidRequest(
         f"Connectome-Fault is {', '.join(KINDS)}, none or a status from 400 to 599, not {fault!r}", pointer=None
     )
@@ -317,15 +343,19 @@ def _scope(option: str, text: str) -> tuple[str, str]:
     if not equals:
         return _ALL, value
     if operation not in SCOPES:
-        nearest = difflib.get_close_matches(operation, SCOPES, n=1)
-        hint = f"did you mean {nearest[0]}?" if nearest else f"expected one of {', '.join(SCOPES)}"
-        raise ConfigurationError(f"--{option}: {operation!r} is no operation; {hint}")
+        raise ConfigurationError(f"--{option}: {_no_scope(operation)}")
     return operation, value
+
+
+def _no_scope(name: str) -> str:
+    nearest = difflib.get_close_matches(name, SCOPES, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"expected one of {', '.join(SCOPES)}"
+    return f"{name!r} is no operation; {hint}"
 
 
 def in_order(faults: Iterable[Fault]) -> list[Fault]:
     """Faults in the order in which they are to be had, so that what is said of one operation goes before the rest."""
-    return sorted(faults, key=lambda each: (each.operation in OPERATIONS) + (each.operation != _ALL))
+    return sorted(faults, key=lambda each: (each.operation in _ROLES) + (each.operation != _ALL))
 
 
 def faults_of(values: Any) -> list[Fault]:

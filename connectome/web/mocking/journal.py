@@ -50,9 +50,11 @@ def entry(
     at: datetime,
     method: str,
     path: str,
+    operation: str | None,
+    collection: str | None,
     query_string: str,
     headers: Iterable[tuple[str, str]],
-    body: bytes | None,
+    body: Any,
     status: int | None,
     fault: str | None,
     delay: int,
@@ -61,13 +63,12 @@ def entry(
     One request as a document.
 
     Args:
-        body: None where it was not kept.
+        operation, collection: None where it names none.
+        body: As ``readable`` has it.
         status: None where no answer was given.
         fault: What went wrong on purpose.
         delay: Milliseconds that it was made to wait.
     """
-    parts = path.split("/")
-    operation, collection = (parts[2], parts[4]) if len(parts) == 5 and parts[1] == "collection" else (None, None)
     parameters = {name: given[-1] for name, given in parse_qs(query_string, keep_blank_values=True).items()}
     return {
         "at": at,
@@ -77,16 +78,16 @@ def entry(
         "collection": collection,
         "parameters": parameters,
         "headers": {name: value for name, value in headers if name not in _LEFT_OUT},
-        "body": _readable(body),
+        "body": body,
         "status": status,
         "fault": fault,
         "delay": delay,
     }
 
 
-def _readable(body: bytes | None) -> Any:
+def readable(body: bytes | None) -> Any:
     """A body as the value that it stands for; as text where it is no JSON; None where there is none."""
-    if not body or len(body) > MAX_BODY_BYTES:
+    if not body:
         return None
     try:
         return extjson.loads(body)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from playwright.sync_api import expect
 
 
@@ -26,6 +28,31 @@ class TestTryItOut:
         answer = operation.locator(".live-responses-table .response")
         expect(answer.locator(".response-col_status").first).to_contain_text("200")
         expect(answer).to_contain_text("Nagareboshi Kōjō")
+
+    def test_an_action_of_the_data_api_is_tried_with_a_key(self, page, console_server):
+        """Its example is there to be changed, and the key goes in the header that the service had."""
+        keys = console_server.request(
+            "GET", "/-/admin/collections/movies", headers={"Authorization": "Bearer the-administrator-s-own-token"}
+        ).json()["credentials"]
+        page.goto("/-/docs")
+        page.get_by_role("button", name="Authorize", exact=True).click()
+        form = page.locator(".auth-container", has=page.locator("code", has_text=re.compile("^dataApiKey$")))
+        form.locator("input").fill(f"{keys['read']}+{keys['write']}")
+        form.get_by_role("button", name="Apply credentials").click()
+        page.locator("button.btn-done").first.click()
+        action = page.locator(".opblock[id$=atlas_findOne]")
+        action.locator(".opblock-summary-control").click()
+        action.get_by_role("button", name="Try it out").click()
+        body = action.locator("textarea.body-param__text")
+        expect(body).to_have_value(re.compile("Do the dishes"))
+        body.fill(
+            '{"dataSource": "a", "database": "b", "collection": "movies", "filter": {"title": "Nagareboshi Kōjō"}}'
+        )
+        action.locator("button.execute").click()
+
+        answer = action.locator(".live-responses-table .response")
+        expect(answer.locator(".response-col_status").first).to_contain_text("200")
+        expect(answer).to_contain_text('"title": "Nagareboshi Kōjō"')
 
     def test_the_limits_of_the_server_stand_above(self, page):
         """With their values."""
