@@ -133,6 +133,9 @@ class Settings:
     max_connections: int = _setting(1000, "How many connections are open at the same time; others wait.")
     max_header_bytes: int = _setting(65536, "The largest head of a request; a larger one is refused.")
     idle_seconds: int = _setting(60, "After this long without a byte a connection is closed; see docs/limits.md.")
+    min_bytes_per_second: int = _setting(
+        240, "Who sends a request or takes an answer more slowly for as long is closed, too; 0 is no such bound."
+    )
     metrics_token: str = _setting(
         "", "A token that opens /-/metrics and nothing else; the administrator's does too.", secret="token"
     )
@@ -271,6 +274,7 @@ _BOUNDS: Final[dict[str, range | tuple[str, ...]]] = {
     "max_connections": range(1, 2**20),
     "max_header_bytes": range(8192, 2**24 + 1),
     "idle_seconds": range(1, 86401),
+    "min_bytes_per_second": range(2**20),
 }
 
 

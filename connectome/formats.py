@@ -41,8 +41,9 @@ ENDINGS: Final[dict[str, Format]] = {
 }
 # What stands between the cells of a row.
 DELIMITERS: Final[dict[str, str]] = {"csv": ",", "tsv": "\t"}
-# The end of what is sent as it is made, and could not be made to its end: no JSON, and no row that anybody has.
-CUT: Final = b"\n!! the server failed here: this answer is not whole\n"
+# The end of what is sent as it is made, and could not be made to its end: no JSON, and to a strict reader of CSV a cell
+# that is never closed.
+CUT: Final = b'\n"!! the server failed here: this answer is not whole\n'
 # Cells that wait for their header are in memory up to so many bytes, then in a temporary file.
 _SPOOL_BYTES: Final = 2**20
 
@@ -138,10 +139,7 @@ class Spooled:
             if not line:
                 self.file.flush()
         except OSError as error:
-            place = _roomy_directory() or gettempdir()
-            raise StoreFailed(
-                f"{error.strerror or error} while writing a temporary file in {place}; TMPDIR names another place"
-            ) from error
+            raise _no_room(error) from error
 
     def __iter__(self) -> Iterator[Document]:
         self.file.seek(0)
@@ -229,6 +227,13 @@ def _roomy_directory() -> str | None:
     return roomy_directory()
 
 
+def _no_room(error: OSError) -> StoreFailed:
+    place = _roomy_directory() or gettempdir()
+    return StoreFailed(
+        f"{error.strerror or error} while writing a temporary file in {place}; TMPDIR names another place"
+    )
+
+
 def write_csv(
     documents: Iterable[Document], *, delimiter: str = ",", columns: Iterable[str] = (), line_end: str = "\r\n"
 ) -> Iterator[str]:
@@ -241,21 +246,28 @@ def write_csv(
 
     Args:
         columns: Those that come first, whether a document has them or not.
+
+    Raises:
+        StoreFailed: There is no room for the file; before the header.
     """
     header = dict.fromkeys(columns)
-    with SpooledTemporaryFile(_SPOOL_BYTES, dir=_roomy_directory()) as waiting:
-        for document in documents:
-            row = dict(_cells(document, ""))
-            header.update(dict.fromkeys(row))
-            waiting.write(extjson.encode(row) + b"\n")
-        waiting.seek(0)
-        line = io.StringIO()
-        writer = csv.writer(line, delimiter=delimiter, lineterminator=line_end)
-        for cells in chain([header], ([row.get(name, "") for name in header] for row in map(json.loads, waiting))):
-            writer.writerow(cells)
-            yield line.getvalue()
-            line.seek(0)
-            line.truncate()
+    try:
+        with SpooledTemporaryFile(_SPOOL_BYTES, dir=_roomy_directory()) as waiting:
+            for document in documents:
+                row = dict(_cells(document, ""))
+                header.update(dict.fromkeys(row))
+                waiting.write(extjson.encode(row) + b"\n")
+            waiting.seek(0)
+            line = io.StringIO()
+            writer = csv.writer(line, delimiter=delimiter, lineterminator=line_end)
+            rows = ([row.get(name, "") for name in header] for row in map(json.loads, waiting))
+            for cells in chain([header], rows):
+                writer.writerow(cells)
+                yield line.getvalue()
+                line.seek(0)
+                line.truncate()
+    except OSError as error:  # closing the file writes what is left, too
+        raise _no_room(error) from error
 
 
 def _cells(document: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:

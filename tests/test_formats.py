@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import resource
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import canonical, dates
 
-from connectome.errors import RequestError
+from connectome.errors import RequestError, StoreFailed
 from connectome.formats import csv_documents, read_documents, write_csv
 
 
@@ -369,6 +370,16 @@ class TestWriteCSV:
     def test_each_line_comes_alone(self):
         """A large answer can be sent while it is made."""
         assert list(write_csv([{"a": 1}, {"a": 2}])) == ["a\r\n", "1\r\n", "2\r\n"]
+
+    def test_where_there_is_no_room_for_the_cells_it_says_so(self):
+        """Before the header, and where another place may be named."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**21, hard))
+        try:
+            with pytest.raises(StoreFailed, match=r"File too large while writing a temporary file in .*; TMPDIR names"):
+                next(write_csv({"a": "x" * 1000} for _ in range(5000)))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 plain = st.characters(exclude_categories=["Cs"], exclude_characters="\ufeff")

@@ -20,7 +20,9 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
 SOURCES = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "connectome").rglob("*.py")))
 LIMITS = [
-    name for name, _ in config.described() if name.startswith("max_") or name.endswith(("_limit", "idle_seconds"))
+    name
+    for name, _ in config.described()
+    if name.startswith(("max_", "min_")) or name.endswith(("_limit", "idle_seconds"))
 ]
 # A row of a table: the variable, and the default.
 ROWS = dict(re.findall(r"^\| `CONNECTOME_([A-Z_]+)` \| ([^|]+?) \|", PAGE, re.MULTILINE))

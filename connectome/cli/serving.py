@@ -133,7 +133,7 @@ def _serve_forked(settings: Settings, bound: socket.socket) -> NoReturn:
             sys.exit(failed(error))
         return site.app, site.service.close
 
-    forking.run(prepared, bound, workers=settings.workers, threads=settings.threads)
+    forking.run(prepared, bound, settings)
 
 
 def _print_config(settings: Settings) -> None:

@@ -16,9 +16,11 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, chain, islice
 from typing import Any, Final, TypeVar
 
+from bson import Regex
+
 from connectome.query import Document, Filter, Sort, Value
 from connectome.query.deadline import check
-from connectome.query.generated import ColumnScan, document_scan
+from connectome.query.generated import ColumnScan, Scan, document_scan
 from connectome.query.paths import is_plain, parse_path
 from connectome.query.tree import At, Condition, Every, Not, Some, every
 from connectome.stores.base import Find
@@ -26,6 +28,9 @@ from connectome.stores.indexes import Lookup, Ordered, Paths, conjunction, looku
 from connectome.stores.rows import Rows, Segment, answers, picked
 
 _T = TypeVar("_T")
+
+# Operators whose values are found without a look at each, but for regular expressions.
+_LOOKED_UP: Final = ("$in", "$nin")
 
 # Some documents of a segment, by position, in order.
 Part = tuple[Segment, Sequence[int]]
@@ -35,6 +40,11 @@ _SELECTIVE: Final = 0.1
 # A scan lets other threads in this often, and for about as long as one of them needs to wake up.
 _SLICE_SECONDS: Final = 0.005
 _PAUSE_SECONDS: Final = 0.00005
+# A scan looks at the clock once for so many names and elements of its filter, times documents: at a microsecond each,
+# and ten where a path leads through arrays.
+_WEIGHED: Final = 20_000
+# So many documents are asked, or columns made, between two looks, where nothing says what each of them costs.
+_AT_A_TIME: Final = 64
 # So many documents are decoded, or made texts, at a time, of an answer that is sent as it is made.
 _SLICE: Final = 128
 # A walk along an index is the better way where it is to find no more than one in so many documents.
@@ -219,17 +229,42 @@ def select(
             in_columns = _in_columns(condition)
 
             def found_in(segment: Segment) -> Sequence[int]:
-                segment.prepare(asked)
+                _prepare(segment, list(asked))
                 return in_columns(segment, _undeleted(segment))
 
             return _scanned(rows, found_in, stop)
     scan = document_scan(condition, len(rows))
-    return _scanned(rows, lambda segment: _in_documents(scan, segment), stop)
+    at_a_time = max(_WEIGHED // _weight(filter.source), 1)
+    return _scanned(rows, lambda segment: _in_documents(scan, segment, at_a_time), stop)
+
+
+def _weight(source: Document) -> int:
+    """How many names and elements a filter has, and 1 at the least; values that are looked up in one go are none."""
+    weight, waiting = 1, [source]
+    while waiting:
+        part: Any = waiting.pop()
+        weight += len(part)
+        if type(part) is dict:
+            for name, inner in part.items():
+                if name in _LOOKED_UP and type(inner) is list:
+                    weight += sum(type(each) is Regex for each in inner)
+                elif type(inner) in (dict, list):
+                    waiting.append(inner)
+        else:
+            waiting += [inner for inner in part if type(inner) in (dict, list)]
+    return weight
+
+
+def _prepare(segment: Segment, asked: Sequence[str]) -> None:
+    for start in range(0, len(asked), _AT_A_TIME):
+        check()
+        segment.prepare(asked[start : start + _AT_A_TIME])
 
 
 def _numbered(rows: Rows, filter: Filter, numbers: Sequence[int], stop: int) -> Selection:
     parts: list[Part] = []
     for number in sorted(numbers):
+        check()
         if place := rows.place(number):
             segment = rows.segments[place[0]]
             # Where the filter asks for nothing but the _id, that has been found.
@@ -263,11 +298,22 @@ def _undeleted(segment: Segment) -> Sequence[int] | None:
     return segment.positions() if segment.deleted else None
 
 
-def _in_documents(scan: Callable[[Sequence[Document]], list[int]], segment: Segment) -> Sequence[int]:
+def _in_documents(scan: Scan, segment: Segment, at_a_time: int) -> Sequence[int]:
     if not segment.deleted:
-        return scan(segment.documents)
+        return _in_slices(scan, segment.documents, at_a_time)
     there = segment.positions()
-    return [there[position] for position in scan(segment.documents_at(there))]
+    return [there[position] for position in _in_slices(scan, segment.documents_at(there), at_a_time)]
+
+
+def _in_slices(scan: Scan, documents: Sequence[Document], at_a_time: int) -> list[int]:
+    """The positions that a scan finds in documents, of which it is given so many between two looks at the clock."""
+    if len(documents) <= at_a_time:
+        return scan(documents)
+    positions: list[int] = []
+    for start in range(0, len(documents), at_a_time):
+        check()
+        positions += [start + position for position in scan(documents[start : start + at_a_time])]
+    return positions
 
 
 def _plain_paths(condition: Condition) -> set[str]:
@@ -305,22 +351,36 @@ def _in_columns(condition: Condition) -> _InColumns:
     def found(segment: Segment, within: Sequence[int] | None) -> Sequence[int]:
         places = range(len(segment.numbers)) if within is None else within
         documents = segment.documents_at(places)
-        return [position for position, document in zip(places, documents, strict=True) if matches(document)]
+        met: list[int] = []
+        for start in range(0, len(places), _AT_A_TIME):
+            check()
+            some = slice(start, start + _AT_A_TIME)
+            met += [each for each, document in zip(places[some], documents[some], strict=True) if matches(document)]
+        return met
 
     return found
 
 
 def _leaf_in_column(at: At) -> _InColumns:
     scan, lookup = ColumnScan(at.leaf), points(at)
+    at_a_time = max(_WEIGHED // _weight({at.leaf.name: at.leaf.operand}), 1)
 
-    def found(segment: Segment, within: Sequence[int] | None) -> Sequence[int]:
+    def met(segment: Segment, within: Sequence[int] | None) -> Sequence[int]:
+        check()
         column = segment.column(at.path)
         if lookup and column.is_hashed:
-            met = lookup.found(column)
-            return met if within is None else sorted(set(met).intersection(within))
-        return scan(column.values, column.kinds, within)
+            looked_up = lookup.found(column)
+            return looked_up if within is None else sorted(set(looked_up).intersection(within))
+        places = range(len(column.values)) if within is None else within
+        if len(places) <= at_a_time:
+            return scan(column.values, column.kinds, within)
+        found: list[int] = []
+        for start in range(0, len(places), at_a_time):
+            check()
+            found += scan(column.values, column.kinds, places[start : start + at_a_time])
+        return found
 
-    return found
+    return met
 
 
 def _is_in_columns(condition: Condition) -> bool:

@@ -105,8 +105,8 @@ def _compressed(body: Iterable[bytes]) -> Iterator[bytes]:
                 yield ready
         yield compressor.flush()
     except Exception:
-        # What went wrong has its mark at the end of what came before.
-        yield compressor.flush()
+        # What went wrong has its mark at the end of what came before; that it has no end itself is another one.
+        yield compressor.flush(zlib.Z_SYNC_FLUSH)
         raise
     finally:
         # A client that goes away ends the work behind it, as WSGI has it.

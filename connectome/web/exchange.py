@@ -221,7 +221,7 @@ class Stream:
     Texts that are made as they are sent, with something before, between and after them, joined in pieces.
 
     How long they are is not known before the last.  What fails midway has no status left to be told by: the connection
-    ends without the last chunk.  Since granian sends one all the same, what went out ends with what is no JSON.
+    ends without the last chunk.  Since granian sends one all the same, what went out ends with what nobody can read.
     """
 
     __slots__ = ("_after", "_before", "_between", "_texts")

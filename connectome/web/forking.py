@@ -22,7 +22,9 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.sock import TCP6Socket, TCPSocket
 from gunicorn.workers.gthread import ThreadWorker
 
-from connectome.web import problems
+from connectome.config import Settings
+from connectome.web import pace, problems
+from connectome.web.pace import Turns
 from connectome.web.serving import GRACE_SECONDS
 
 if TYPE_CHECKING:
@@ -73,10 +75,10 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
 
 
 class _Application(BaseApplication):  # type: ignore[misc]
-    def __init__(self, prepare: Prepare, *, workers: int, threads: int) -> None:
+    def __init__(self, prepare: Prepare, port: int, settings: Settings) -> None:
         self._prepare = prepare
-        self._workers = workers
-        self._threads = threads
+        self._port = port
+        self._settings = settings
         self._close: Callable[[], None] = lambda: None
         # What a worker that could not begin leaves as the exit code, for all processes to see.
         self.failed = mmap.mmap(-1, 1)
@@ -85,8 +87,9 @@ class _Application(BaseApplication):  # type: ignore[misc]
 
     def load_config(self) -> None:
         for name, value in {
-            "workers": self._workers,
-            "threads": self._threads,
+            "workers": self._settings.workers,
+            "threads": self._settings.threads,
+            "worker_connections": self._settings.max_connections,
             "worker_class": _Worker,
             "graceful_timeout": GRACE_SECONDS,
             # A store that takes long to open is no worker that hangs.
@@ -112,7 +115,9 @@ class _Application(BaseApplication):  # type: ignore[misc]
                 raise
             self.failed[0] = error.code if type(error.code) is int else 1
             raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
-        return app
+        turns = Turns(app, self._settings.threads)
+        pace.watch(self._port, self._settings, turns.works_since)
+        return turns
 
 
 def _without_what_came(record: logging.LogRecord) -> bool:
@@ -123,18 +128,19 @@ def _without_what_came(record: logging.LogRecord) -> bool:
     return record.levelno > logging.DEBUG
 
 
-def run(prepare: Prepare, bound: socket.socket, *, workers: int, threads: int) -> NoReturn:
+def run(prepare: Prepare, bound: socket.socket, settings: Settings) -> NoReturn:
     """
-    Serve until a signal, by so many processes of so many threads.
+    Serve until a signal, by as many processes and threads as are set.
 
     Args:
         prepare: Called in each worker; what it cannot begin for it says itself, and leaves with the exit code.
+        settings: The limits of connections are read of them, too.
 
     Raises:
         SystemExit: In the first process with the exit code, and in each worker when that ends.
     """
     first = os.getpid()
-    application = _Application(prepare, workers=workers, threads=threads)
+    application = _Application(prepare, bound.getsockname()[1], settings)
     arbiter = _Arbiter(application)
     # Of a worker that could not begin, the reason has been told.
     _log.addFilter(lambda _: not application.failed[0])

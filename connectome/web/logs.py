@@ -122,10 +122,33 @@ def _record(*args: Any, **options: Any) -> logging.LogRecord:
     if record.exc_info and record.exc_info[0]:
         # Formatters take this where it is there, and else write their own.
         record.exc_text = scrub("".join(traceback.format_exception(*record.exc_info)).rstrip("\n"))
-        record.exc_info = None
+        record.exc_info = _scrubbed_exception(*record.exc_info[:2])
     if record.stack_info:
         record.stack_info = scrub(record.stack_info)
     return record
+
+
+def _scrubbed_exception(
+    kind: type[BaseException], error: BaseException | None
+) -> tuple[type[BaseException], BaseException, None]:
+    """
+    What handlers that report exceptions elsewhere make theirs of: one of the same name that says the same, scrubbed.
+
+    No traceback, whose frames hold what the functions were called with; no cause, and no attributes.
+    """
+    text = scrub(str(error))
+    try:
+        stand_in = kind.__new__(_stand_in(kind), text)
+    except TypeError:  # it cannot be made of a text alone, as a group cannot
+        stand_in = _stand_in(Exception, kind.__name__)(text)
+    stand_in.args = (text,)
+    return type(stand_in), stand_in, None
+
+
+def _stand_in(kind: type[BaseException], name: str = "") -> type[BaseException]:
+    """A subclass of the same name, whose exceptions say nothing but their one argument."""
+    members = {"__module__": kind.__module__, "__str__": lambda self: str(self.args[0])}
+    return type(name or kind.__name__, (kind,), members)
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

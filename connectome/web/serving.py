@@ -24,13 +24,14 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.receiver import FixedStreamReceiver
 from waitress.server import create_server
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, ThreadedTaskDispatcher
 from waitress.utilities import RequestEntityTooLarge
 
 from connectome.config import Settings
 from connectome.errors import AddressUnavailable, BodyTooLarge, ConfigurationError
 from connectome.network import is_loopback
-from connectome.web import problems
+from connectome.web import pace, problems
+from connectome.web.pace import OPERATIONS, Turns
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -44,7 +45,7 @@ _LOOK_SECONDS: Final = 0.5
 STACK_BYTES: Final = 16 * 1024 * 1024
 
 # Where every body has one limit.  Of an import the size is not limited: such go to waitress's temporary files.
-_LIMITED: Final = ("/collection/", "/app/")
+_LIMITED: Final = OPERATIONS
 _UNLIMITED_BYTES: Final = 2**40
 # A client that is still sending does not hear an answer: one that announces no more than this is let finish.
 _HEARD_OUT_BYTES: Final = 64 * 1024 * 1024
@@ -52,6 +53,8 @@ _HEARD_OUT_BYTES: Final = 64 * 1024 * 1024
 _UNSENT_BYTES: Final = 1024 * 1024
 # How often waitress looks for connections to close.
 _LOOKED_AT_SECONDS: Final = 5
+# So many requests may wait for their clients, each in a thread; they are made as they are needed.
+_WAITING_THREADS: Final = 1000
 _DEFAULTS: Final = Settings()
 
 Run = Callable[["WSGIApplication", socket.socket, int], None]
@@ -95,7 +98,7 @@ def chosen(server: str, settings: Settings = _DEFAULTS) -> Run:
 
     Args:
         server: ``granian``, ``waitress``, or ``auto`` for granian where it is installed, and strangers do not reach
-            it: there a body that comes in slowly holds a thread, in waitress it does not.
+            it: there a body that comes in slowly holds a thread of its own, in waitress none.
         settings: The limits of connections are read of them.
 
     Raises:
@@ -193,10 +196,24 @@ class _Channel(HTTPChannel):
     parser_class = _Parser
 
 
+class _Dispatcher(ThreadedTaskDispatcher):
+    """Starts a thread for whoever would wait for one, up to so many: whose turn it is to work is another matter."""
+
+    def add_task(self, task: Any) -> None:
+        super().add_task(task)
+        this: Any = self  # typed wrongly in the stubs
+        idle = len(this.threads) - this.stop_count - this.active_count
+        if len(this.queue) > idle and not this.stop_count and len(this.threads) < _WAITING_THREADS:
+            self.set_thread_count(len(this.threads) + 1)
+
+
 def _with_waitress(app: WSGIApplication, bound: socket.socket, threads: int, settings: Settings = _DEFAULTS) -> None:
     # "Task queue depth is 1" is no news to anybody.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    waitress_server(app, bound, threads, settings).run()
+    pace.watch(bound.getsockname()[1], settings)
+    dispatcher = _Dispatcher()
+    dispatcher.set_thread_count(threads)
+    waitress_server(Turns(app, threads), bound, threads, settings, _dispatcher=dispatcher).run()
 
 
 def waitress_server(
@@ -254,7 +271,8 @@ def _with_granian(app: WSGIApplication, bound: socket.socket, threads: int, sett
     server: Any = MTServer(
         "connectome",
         interface=Interfaces.WSGI,
-        blocking_threads=threads,
+        # One for each that may be slow: whose turn it is to be worked on is another matter.
+        blocking_threads=max(threads, min(settings.max_connections, _WAITING_THREADS)),
         runtime_mode=RuntimeModes.mt,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
@@ -264,6 +282,8 @@ def _with_granian(app: WSGIApplication, bound: socket.socket, threads: int, sett
         websockets=False,
         log_enabled=False,
     )
+    turns = Turns(app, threads)
+    pace.watch(bound.getsockname()[1], settings, turns.works_since)
     server._shd = SocketHolder(bound.detach(), False, BACKLOG)  # type: ignore[call-arg]  # the stubs know none
     ended = threading.Event()  # a join that a signal interrupts takes its thread for ended
 
@@ -273,7 +293,7 @@ def _with_granian(app: WSGIApplication, bound: socket.socket, threads: int, sett
         finally:
             ended.set()
 
-    worker = server._spawn_worker(0, work, app)
+    worker = server._spawn_worker(0, work, turns)
     worker.inner.daemon = True  # a request that does not end does not keep the process
     try:
         worker.inner.start()

@@ -288,6 +288,63 @@ def same(rows: Rows, model: dict[int, Any]) -> bool:
     return list(held) == sorted(model) and all(canonical(held[number]) == canonical(model[number]) for number in model)
 
 
+LARGE = {
+    "one path": {"$or": [{"d.x": -n} for n in range(1, 1001)]},
+    "many paths": {"$or": [{f"d.x{n}": 1} for n in range(1000)]},
+    "positions": {"$or": [{f"t.{n % 9}": -n} for n in range(1, 1001)]},
+    "none of": {"$nor": [{"d.x": {"$lt": -1}, f"d.q{n}": 1} for n in range(500)]},
+    "in an element": {"e": {"$elemMatch": {"$or": [{"z": -n} for n in range(1, 1001)]}}},
+    "patterns": {"s": {"$in": [Regex(f"^{n}$") for n in range(1000)]}},
+}
+
+
+class TestTheClock:
+    @pytest.fixture
+    def looks(self, monkeypatch: pytest.MonkeyPatch) -> list[None]:
+        """One element for each time that a question has looked at the clock."""
+        seen: list[None] = []
+        monkeypatch.setattr(questions, "check", lambda: seen.append(None))
+        return seen
+
+    @pytest.mark.parametrize("filter", LARGE.values(), ids=LARGE)
+    @pytest.mark.parametrize("before", [0, 2], ids=["first", "asked before"])
+    def test_a_large_question_looks_at_it_more_often(self, looks, filter, before):
+        """As often as there is work, in one segment as in many, and whether columns are asked or documents."""
+        documents = [{"_id": n, "d": {"x": n}, "t": [n] * 3, "e": [{"z": n}], "s": "a"} for n in range(1000)]
+        rows, paths, compiled = rows_of(documents, size=1024), asked_before(), Filter(filter)
+        for _ in range(before):
+            select(rows, compiled, paths)
+        looks.clear()
+
+        select(rows, compiled, paths)
+
+        assert len(looks) >= 15
+
+    def test_a_small_one_does_not(self, looks):
+        """Once for a segment, and once for a column."""
+        rows = rows_of([{"_id": n, "d": {"x": n}} for n in range(1000)], size=1024)
+
+        select(rows, Filter({"d.x": 5, "s": {"$in": [str(n) for n in range(50_000)]}}), asked_before())
+
+        assert len(looks) <= 5
+
+    @pytest.mark.parametrize(
+        "filter", [{"d.x": {"$gt": 3}}, {"$or": [{"t.0": 2}, {"d.x": 7}]}, {"$nor": [{"t.0": {"$lt": 5}}]}]
+    )
+    def test_what_is_found_is_the_same(self, monkeypatch, filter):
+        """In whatever slices the documents are looked at, and where some are deleted."""
+        monkeypatch.setattr(questions, "_WEIGHED", 7)
+        monkeypatch.setattr(questions, "_AT_A_TIME", 2)
+        documents = [{"_id": n, "d": {"x": n}, "t": [n]} for n in range(10)]
+        rows, paths, compiled = rows_of(documents, size=8).changed({}, {2: 1, 9: 8}), asked_before(), Filter(filter)
+
+        for _ in range(3):
+            found = select(rows, compiled, paths).documents()
+            assert [each["_id"] for each in found] == [
+                each["_id"] for each in documents if each["_id"] not in (1, 8) and compiled.matches(each)
+            ]
+
+
 class TestWrites:
     @laws
     @given(numbered_writes, index_filters, sorts)

@@ -74,6 +74,23 @@ class TestServing:
             assert server.request("GET", "/-/health").ok
             assert worker_of(server) == before
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that counts the bytes of connections")
+    def test_clients_that_send_no_end_are_let_go(self, servers, tmp_path):
+        """Heads and bodies, more than there are threads: after the idle time the others have their turn."""
+        with servers(tmp_path, "--server", "gunicorn", "--threads", "2", "--idle-seconds", "1") as server:
+            collection = server.admin.collection()
+            host, _, port = server.url.removeprefix("http://").partition(":")
+            head = f"POST {collection.path('write')} HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n"
+            slow = [socket.create_connection((host, int(port)), timeout=60) for _ in range(6)]
+            try:
+                for number, connection in enumerate(slow):
+                    connection.sendall((head + "\r\n{" if number % 2 else head).encode())
+                assert collection.call("write", {"_id": 1}, timeout=60).status_code == 201
+                assert collection.documents == [{"_id": 1}]
+            finally:
+                for connection in slow:
+                    connection.close()
+
     def test_what_is_no_request_is_a_problem(self, servers, tmp_path):
         """With gunicorn's status; nothing of what came is repeated, since a credential may stand in it."""
         with servers(tmp_path, "--server", "gunicorn") as server:
@@ -91,6 +108,7 @@ class TestServing:
 
 WORKERS = """
 import os, sys
+from connectome.config import Settings
 from connectome.web import forking, serving
 
 def prepared(first):
@@ -102,7 +120,7 @@ def prepared(first):
 
 bound = serving.bind("127.0.0.1", 0)
 print(serving.url_of("127.0.0.1", bound), flush=True)
-forking.run(prepared, bound, workers=2, threads=1)
+forking.run(prepared, bound, Settings(server="gunicorn", store="mongodb://nowhere/x", workers=2, threads=1))
 """
 
 
@@ -119,6 +137,35 @@ class TestWorkers:
         assert sorted(roles) == ["another", "first"]
         assert process.pid not in answered
         assert (process.returncode, rest) == (0, ["closed", "closed"])
+
+
+class TestWorkersOverMongoDB:
+    def test_what_one_has_written_all_of_them_have(self, servers, tmp_path, database):
+        """Two processes answer, from one database; a signal to the first ends all of them well."""
+        options = ("--server", "gunicorn", "--workers", "2", "--store", database, "--log-format", "json")
+        with servers(tmp_path, *options, token="ca_of_the_tests") as server:
+            collection = server.admin.collection()
+            workers, written = set(), 0
+            for _ in range(300):
+                # On a connection of its own, which any of them may accept.
+                answer = collection.call("write", {"_id": written}, headers={"Connection": "close"})
+                if answer.status_code == 401:  # the other one has made it, and this one hears of it in a second
+                    time.sleep(0.1)
+                    continue
+                assert answer.status_code == 201, answer.text
+                written += 1
+                # The first part of the id of a request is that of a process.
+                workers.add(answer.headers["X-Request-Id"].partition("-")[0])
+                if len(workers) == 2 and written > 20:
+                    break
+            assert len(workers) == 2
+
+            alone = {"Connection": "close"}
+            found = [collection.call("readwithquery", {"sort": {"_id": 1}}, headers=alone) for _ in range(20)]
+            assert {each.text for each in found} == {found[0].text}
+            assert [each["_id"] for each in found[0].json()] == list(range(written))
+            assert server.end(signal.SIGTERM) == 0
+            assert not server.output.partition("stops it.\n")[2]
 
 
 def alive(server):

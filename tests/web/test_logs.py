@@ -16,6 +16,7 @@ import pytest
 from flask import Flask
 
 from connectome.config import Settings
+from connectome.errors import InvalidRequest
 from connectome.service import Service
 from connectome.stores import open_store
 from connectome.web import console, create_app, logs
@@ -218,6 +219,39 @@ class TestScrubbing:
         written = logging.Formatter().format(record) + repr(vars(record))
         assert READ not in written
         assert FIXED not in written
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            ValueError(f"no {READ}"),
+            InvalidRequest(f"no {READ}", pointer=f"/{READ}"),
+            FileNotFoundError(2, "no file", READ),
+            UnicodeDecodeError("utf-8", READ.encode(), 0, 1, READ),
+            ExceptionGroup(READ, [ValueError(READ)]),
+            KeyError(READ),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_a_handler_is_given_an_exception(self, apps, error):
+        """Of the same name and kind, which says the same, scrubbed, and holds nothing else of it."""
+        apps()
+
+        try:
+            raise error from RuntimeError(READ)
+        except (Exception, ExceptionGroup) as caught:
+            record = logging.getLogRecordFactory()(
+                "x", logging.ERROR, "", 1, "failed", (), (type(caught), caught, caught.__traceback__)
+            )
+
+        kind, stand_in, trace = record.exc_info
+        assert (kind, trace) == (type(stand_in), None)
+        assert kind.__name__ == type(error).__name__
+        assert isinstance(stand_in, type(error)) or isinstance(error, ExceptionGroup)
+        assert str(stand_in) == logs.scrub(str(error))
+        assert READ not in repr(stand_in) + str(vars(stand_in)) + record.exc_text
+        assert (stand_in.__cause__, stand_in.__context__) == (None, None)
+        assert "Traceback" in record.exc_text
+        assert logging.Formatter().format(record) == f"failed\n{record.exc_text}"
 
     def test_an_exception_that_nobody_caught_is_scrubbed(self, apps, capsys, monkeypatch):
         """Of the process, of a thread, and of what cannot raise."""

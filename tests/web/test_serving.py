@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 import json
 import signal
 import socket
 import subprocess
 import sys
 import time
+import zlib
 from importlib import metadata
+from importlib.util import find_spec
 
 import pytest
 import requests
+import urllib3
 
 from connectome.errors import ConfigurationError
+from connectome.formats import CUT
 from connectome.web import serving
 
 
@@ -134,6 +140,68 @@ class TestThreads:
             finally:
                 process.terminate()
         assert process.returncode == 0
+
+
+CUT_OFF = """
+import signal, sys
+from connectome.config import Settings
+from connectome.web import forking, serving
+from connectome.web.compression import Compressed
+from connectome.web.exchange import Answer, Stream
+
+def texts():
+    for n in range(5000):
+        yield b'{"_id":%d,"text":"%s"}' % (n, b"x" * 500)
+    raise RuntimeError("the disk is gone")
+
+def app(environ, start_response):
+    match environ["PATH_INFO"]:
+        case "/-/json":
+            body = Stream(texts(), before=b"[", between=b",", after=b"]")
+        case "/-/csv":
+            body = Stream(b"%d,x\\r\\n" % len(text) for text in texts())
+    return Answer(body, "application/json")(environ, start_response)
+
+bound = serving.bind("127.0.0.1", 0)
+print(serving.url_of("127.0.0.1", bound), flush=True)
+app = Compressed(app, 1)
+if sys.argv[1] == "gunicorn":
+    forking.run(lambda first: (app, lambda: None), bound, Settings(server="gunicorn"))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+serving.chosen(sys.argv[1])(app, bound, 2)
+"""
+
+
+class TestCutAnswers:
+    @pytest.mark.parametrize("name", ["waitress", "granian", "gunicorn"])
+    def test_nobody_takes_a_part_for_the_whole(self, name):
+        """What fails midway ends without the last chunk; granian sends one, and what came cannot be read."""
+        if not find_spec(name):
+            pytest.skip(f"{name} is not installed: an extra brings it")
+        command = [sys.executable, "-c", CUT_OFF, name]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            try:
+                url = process.stdout.readline().strip()
+                for path, accepted in itertools.product(["json", "csv"], ["identity", "gzip"]):
+                    answer = requests.get(
+                        f"{url}/-/{path}", headers={"Accept-Encoding": accepted}, stream=True, timeout=30
+                    )
+                    assert answer.status_code == 200
+                    # Raw, since the client of the tests takes gzip without an end for whole.
+                    if name != "granian":
+                        with pytest.raises(urllib3.exceptions.ProtocolError):
+                            answer.raw.read(decode_content=False)
+                        continue
+                    content = answer.raw.read(decode_content=False)
+                    if accepted == "gzip":
+                        unpacking = zlib.decompressobj(31)
+                        content = unpacking.decompress(content)
+                        assert not unpacking.eof
+                    assert content.endswith(CUT)
+                    with pytest.raises((ValueError, csv.Error)):
+                        json.loads(content) if path == "json" else list(csv.reader([content.decode()], strict=True))
+            finally:
+                process.terminate()
 
 
 class TestAnswers:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from urllib.parse import urlsplit
 
@@ -12,6 +14,9 @@ import pytest
 
 from connectome.config import Settings
 from connectome.web import serving
+from connectome.web.pace import Counted, Turns, Watched
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that counts the bytes of connections")
 
 
 @pytest.fixture(params=["waitress", "granian"])
@@ -45,9 +50,9 @@ class TestUnfinished:
             received(connection)
             assert server.request("GET", "/-/health").status_code == 200
 
-    def test_bodies_that_do_not_come_hold_no_thread_of_waitress(self, servers, tmp_path):
-        """However many there are, and then they are closed."""
-        options = ("--server", "waitress", "--threads", "2", "--idle-seconds", "2")
+    def test_bodies_that_do_not_come_stall_nobody(self, servers, kind, tmp_path):
+        """However many more than threads there are; and then they are closed."""
+        options = ("--server", kind, "--threads", "2", "--idle-seconds", "2")
         with servers(tmp_path, *options) as server, contextlib.ExitStack() as stack:
             collection = server.admin.collection()
             head = f"POST {collection.path('write')} HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{{"
@@ -58,6 +63,21 @@ class TestUnfinished:
             assert collection.call("write", {"_id": 1}).status_code == 201
             assert [received(connection) for connection in slow] == [b""] * 20
             assert collection.documents == [{"_id": 1}]
+
+    @on_linux
+    def test_a_body_that_drips_is_given_up(self, servers, kind, tmp_path):
+        """A byte now and then does not keep a connection, where a least speed is set."""
+        options = ("--server", kind, "--idle-seconds", "1", "--min-bytes-per-second", "1000")
+        with servers(tmp_path, *options) as server, connected(server) as connection:
+            collection = server.admin.collection()
+            head = f"POST {collection.path('write')} HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n{{"
+            connection.sendall(head.encode())
+            with contextlib.suppress(ConnectionError):
+                for _ in range(300):
+                    connection.sendall(b" ")
+                    time.sleep(0.1)
+                raise AssertionError("the connection was kept")
+            assert collection.documents == []
 
     def test_a_head_that_is_too_large_is_refused(self, servers, kind, tmp_path, problem):
         """With a problem by waitress, by granian in its own words."""
@@ -124,19 +144,94 @@ class TestUnread:
             assert collection.call("readwithquery", {"query": {"_id": 7}}).json()[0]["_id"] == 7
             assert time.monotonic() - started < 20
 
-    def test_a_client_that_stops_reading_is_let_go_by_waitress(self, servers, tmp_path):
-        """After the time that a connection may idle; its thread is free again."""
-        options = ("--server", "waitress", "--threads", "1", "--idle-seconds", "1")
-        with servers(tmp_path, *options) as server:
+    @on_linux
+    def test_clients_that_stop_reading_are_let_go(self, servers, kind, tmp_path):
+        """After the time that a connection may idle; until then they hold up nobody."""
+        options = ("--server", kind, "--threads", "1", "--idle-seconds", "3")
+        with servers(tmp_path, *options) as server, contextlib.ExitStack() as stack:
             collection = server.admin.collection()
             for start in range(0, 120_000, 10_000):
                 documents = [{"_id": n, "text": "x" * 500} for n in range(start, start + 10_000)]
                 collection.call("batchwrite", documents)
-            with connected(server) as connection:
+            slow = [stack.enter_context(connected(server)) for _ in range(3)]
+            for connection in slow:
                 connection.sendall(f"GET {collection.path('read')} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
 
-                assert collection.call("readwithquery", {"query": {"_id": 7}}, timeout=30).json()[0]["_id"] == 7
-                assert not received(connection).endswith(b"0\r\n\r\n")
+            assert collection.call("readwithquery", {"query": {"_id": 7}}, timeout=30).json()[0]["_id"] == 7
+            time.sleep(7)  # they are cut while they do not read
+            assert not [connection for connection in slow if received(connection).endswith(b"0\r\n\r\n")]
+
+
+class TestPace:
+    """What is judged too slow: with a second to idle, and 100 bytes in it at the least."""
+
+    @staticmethod
+    def judged(*looks):
+        """At which looks, a quarter of a second apart, a connection with such counts was too slow."""
+        counted = [Counted(*each) for each in looks]
+        watched = Watched(counted[0], 0.0, idle_seconds=1, least=100)
+        return [number for number, each in enumerate(counted) if watched.is_too_slow(each, number / 4)]
+
+    def test_a_trickle_is(self):
+        """Once it has lasted."""
+        assert self.judged(*[(300 + 10 * n, 0, 0, 0) for n in range(8)])[0] == 5
+
+    def test_a_stream_is_not(self):
+        """However long."""
+        assert self.judged(*[(30 * n, 0, 0, 0) for n in range(40)]) == []
+
+    def test_a_request_that_is_worked_on_is_not(self):
+        """It came, and nothing more does."""
+        assert self.judged((0, 0, 0, 0), *[(200, 0, 0, 0)] * 40) == []
+
+    def test_small_requests_in_a_row_are_not(self):
+        """Each is answered before the next one comes."""
+        assert self.judged(*[(20 * ((n + 1) // 2), 30 * (n // 2), 0, 0) for n in range(40)]) == []
+
+    def test_an_answer_that_is_not_read_is(self):
+        """Be it never, or so slowly that bytes wait all the while."""
+        assert self.judged(*[(200, 5000, 0, 9000)] * 8)[0] == 4
+        assert self.judged(*[(200, 5000 + 10 * n, 0, 9000) for n in range(8)])[0] == 4
+
+    def test_an_answer_that_is_read_is_not(self):
+        """However long it is."""
+        assert self.judged(*[(200, 30 * n, 0, 9000) for n in range(40)]) == []
+
+    def test_standing_still_is_told_from_waiting(self):
+        """What the server has not read yet, or the client not taken, is no sign that nobody asks."""
+        counted = Counted(200, 0, 0, 0)
+        watched = Watched(counted, 5.0, idle_seconds=1, least=100)
+
+        assert watched.stands_since(counted) == 5.0
+        assert watched.stands_since(Counted(200, 0, 1, 0)) > 1e9
+        assert watched.stands_since(Counted(200, 0, 0, 1)) > 1e9
+
+
+class TestTurns:
+    def test_so_many_work_at_a_time_and_more_wait_for_bodies(self):
+        """Who reads a body leaves its turn to others, and takes it again."""
+        seen = []
+
+        class Body:
+            def read(self, size):
+                seen.append("waits")
+                list(turns({**other, "wsgi.input": None}, None))
+                return b"x" * size
+
+        def app(environ, start_response):
+            seen.append(environ["PATH_INFO"])
+            assert turns.works_since("a", time.monotonic())
+            return [environ["wsgi.input"].read(2)] if environ["PATH_INFO"].endswith("first") else [b""]
+
+        turns = Turns(app, 1)
+        other = {"PATH_INFO": "/collection/second", "REMOTE_ADDR": "a"}
+
+        with ThreadPoolExecutor(1) as pool:
+            first = {"PATH_INFO": "/collection/first", "REMOTE_ADDR": "a", "wsgi.input": Body()}
+            assert pool.submit(turns, first, None).result(timeout=30) == [b"xx"]
+
+        assert seen == ["/collection/first", "waits", "/collection/second"]
+        assert not turns.works_since("a", time.monotonic())
 
 
 class TestWhichServer:
