@@ -411,7 +411,7 @@ class Service:
             for each in (each for entry in entries.values() for each in entry.credentials.values()):
                 expires[each.digest] = max(each.expires, expires.get(each.digest, 0.0))
             self._opening = expires, entries
-        return expires.get(digest_of(credential), 0.0) > time.time()
+        return expires.get(digest_of(credential), 0.0) > clock.seconds()
 
     def _digests(self) -> list[bytes]:
         return [each.digest for entry in self._entries.values() for each in entry.credentials.values()]
