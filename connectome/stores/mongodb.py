@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -240,7 +241,8 @@ def _at_the_server(place: str, *, writing: bool = False) -> Iterator[None]:
     try:
         yield
     except ServerSelectionTimeoutError as error:
-        _log.warning("%s: %s", place, error)
+        # Behind what each server answered pymongo tells all that it knows of them.
+        _log.warning("%s: %s", place, re.sub(r" \(configured timeouts: [^)]*\)|, Timeout: .*", "", str(error)))
         raise StoreFailed(f"no server of {place} could be reached: nothing was changed") from None
     except ConnectionFailure as error:  # NotPrimaryError and network timeouts included
         _log.warning("%s: %s", place, error)
