@@ -339,7 +339,7 @@ class TestSizes:
             ("updatewithupsert", {"search query": {}, "data": [{"$set": {"a": 1}}] * 5_001}, "TooManyTerms"),
             ("readwithquery", {"query": {".".join("a" * 101): 1}}, "Overflow"),
             ("readwithquery", {"query": {"a": {"$regex": "a" * 32765}}}, "Location51091"),
-            ("readwithquery", {"sort": {f"a{n}": 1 for n in range(33)}}, "BadValue"),
+            ("readwithquery", {"sort": {f"a{n}": 1 for n in range(33)}}, "Location13103"),
             ("updatewithupsert", {"search query": {}, "data": {"new.1000000000": 1}}, None),
             ("updatewithupsert", {"search query": {"_id": 1}, "data": {"a.1000000000": 1}}, "CannotBackfillArray"),
             ("write", {"text": "x" * 2**20}, "BodyTooLarge"),
