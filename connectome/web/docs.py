@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from flask import Blueprint, Response, send_from_directory
+from flask import Blueprint, Response, request, send_from_directory
 from werkzeug.exceptions import NotFound
 
 blueprint: Final = Blueprint("docs", __name__, url_prefix="/-/docs")
@@ -43,6 +43,9 @@ def secure(response: Response) -> Response:
 @blueprint.get("")
 def page() -> Response:
     """The reference, to read and to try out."""
+    if request.path.endswith("/"):
+        # What the page loads stands beside it: with a slash more it would be looked for below.
+        return Response(status=308, headers={"Location": "../docs"})
     return send_from_directory(_OWN, "index.html")
 
 

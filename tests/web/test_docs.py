@@ -18,6 +18,13 @@ class TestPage:
         assert {server.request("GET", f"/-/{each}").status_code for each in named} == {200}
         assert not re.search(r"<script(?![^>]* src=)|<style| style=| on\w+=", page.text)
 
+    def test_a_slash_behind_it_leads_to_it(self, server):
+        """What the page names stands beside it, not below."""
+        answer = server.request("GET", "/-/docs/")
+
+        assert [each.status_code for each in answer.history] == [308]
+        assert (answer.status_code, answer.url) == (200, server.url + "/-/docs")
+
     @pytest.mark.parametrize("path", ["/-/docs", "/-/docs/swagger-ui-bundle.js"])
     def test_nothing_may_come_from_elsewhere(self, server, path):
         """The policy allows this origin, no inline script and no inline style; and nobody frames the page."""
