@@ -285,6 +285,11 @@ def described() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
             yield each.name, each
 
 
+def is_limit(name: str) -> bool:
+    """Whether a setting says of something how much of it is allowed."""
+    return name.startswith(("max_", "min_")) or name.endswith(("_limit", "idle_seconds"))
+
+
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return _PREFIX + name.upper()

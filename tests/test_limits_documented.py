@@ -9,21 +9,12 @@ import pytest
 
 from connectome import config
 from connectome.config import Settings
-from connectome.query.expressions.arrays import MAX_VALUES
-from connectome.query.expressions.strings import MAX_TEXT
-from connectome.query.paths import MAX_PATH_INDEXES, MAX_PATH_PARTS
-from connectome.query.patterns import MAX_PATTERN_BYTES
-from connectome.query.sort import MAX_SORT_FIELDS
-from connectome.query.writes import MAX_PADDING
+from connectome.web.openapi import BOUNDS
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
 SOURCES = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "connectome").rglob("*.py")))
-LIMITS = [
-    name
-    for name, _ in config.described()
-    if name.startswith(("max_", "min_")) or name.endswith(("_limit", "idle_seconds"))
-]
+LIMITS = [name for name, _ in config.described() if config.is_limit(name)]
 # A row of a table: the variable, and the default.
 ROWS = dict(re.findall(r"^\| `CONNECTOME_([A-Z_]+)` \| ([^|]+?) \|", PAGE, re.MULTILINE))
 CODES = sorted(
@@ -44,13 +35,12 @@ def test_no_other_does():
     assert {name.lower() for name in ROWS} == {*LIMITS}
 
 
-@pytest.mark.parametrize(
-    "bound",
-    [MAX_PATH_PARTS, MAX_PATH_INDEXES, MAX_SORT_FIELDS, MAX_PATTERN_BYTES, MAX_PADDING, MAX_VALUES, MAX_TEXT],
-)
-def test_the_bounds_of_the_language_do(bound):
-    """As they are."""
-    assert re.search(rf"\b{bound}\b", PAGE)
+@pytest.mark.parametrize("of", BOUNDS)
+def test_the_bounds_of_the_language_do(of):
+    """As the reference of the API has them."""
+    most, codes = BOUNDS[of]
+
+    assert f"| {of} | {most} | 400 {codes} |\n" in PAGE
 
 
 @pytest.mark.parametrize("code", CODES)

@@ -13,6 +13,15 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from connectome import __version__, config, errors
+from connectome.extjson import MAX_DEPTH
+from connectome.query.accumulators import MAX_HELD
+from connectome.query.expressions.arrays import MAX_VALUES
+from connectome.query.expressions.strings import MAX_TEXT
+from connectome.query.paths import MAX_PATH_INDEXES, MAX_PATH_PARTS
+from connectome.query.patterns import MAX_PATTERN_BYTES
+from connectome.query.pipeline import MAX_STAGES
+from connectome.query.sort import MAX_SORT_FIELDS
+from connectome.query.writes import MAX_PADDING
 from connectome.web import atlas, contract, examples
 from connectome.web.api import OPERATIONS, Operation
 from connectome.web.atlas import ACTIONS, Action
@@ -28,8 +37,20 @@ if TYPE_CHECKING:
 
 # The blueprints of pages for people.
 PAGES: Final = ("console", "docs")
-# The settings whose value is a limit, by how their names begin.
-LIMITS: Final = ("max_", "rate_limit")
+# The bounds that no setting moves: of what, how much is allowed, and the codes of what is more.
+BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
+    "levels of a body and of a document": (f"{MAX_DEPTH}", "`InvalidJSON`; `Overflow` where an update would make them"),
+    "parts of a path; those that are numbers": (f"{MAX_PATH_PARTS}; {MAX_PATH_INDEXES}", "`Overflow`"),
+    "fields of a sort": (f"{MAX_SORT_FIELDS}", "`Location13103`"),
+    "stages of a pipeline": (f"{MAX_STAGES}", "`Location7749501`"),
+    "bytes of a regular expression": (f"{MAX_PATTERN_BYTES}", "`Location51091`"),
+    "nulls with which an update pads an array": (f"{MAX_PADDING}", "`CannotBackfillArray`"),
+    "values that one expression makes; characters of one string that it makes": (
+        f"{MAX_VALUES}; {MAX_TEXT}",
+        "`ExceededMemoryLimit`",
+    ),
+    "documents that one stage of a pipeline holds": (f"{MAX_HELD}", "`QueryExceededMemoryLimitNoDiskUseAllowed`"),
+}
 
 _TAGS: Final[dict[Opening, str]] = {
     "read": "Operations",
@@ -131,7 +152,7 @@ def document(url_map: Map, views: Mapping[str, Callable[..., Any]], settings: Se
     limits = {
         name: {"value": getattr(settings, name), "description": field.metadata["help"]}
         for name, field in config.described()
-        if name.startswith(LIMITS)
+        if config.is_limit(name)
     }
     return {
         "openapi": "3.1.0",
@@ -365,11 +386,13 @@ def _example(error: type[errors.ConnectomeError]) -> dict[str, Any]:
 def _description(limits: Mapping[str, Mapping[str, Any]]) -> str:
     """What stands above the routes: how to begin, and the limits of this server."""
     rows = "\n".join(f"| `{name}` | {each['value']} | {each['description']} |" for name, each in limits.items())
+    bounds = "\n".join(f"| {of} | {most} | {codes} |" for of, (most, codes) in BOUNDS.items())
     return (
         "Each collection has a read and a write credential. Put one in the path, or put `-` there and send it as "
         "`Authorization: Bearer`. Bodies are JSON, with MongoDB Extended JSON for the types that JSON lacks. Every "
         "error is `application/problem+json`, and a request that is refused changes nothing.\n\n"
         "Programs that were written for MongoDB's Atlas Data API have routes of their own, with the bodies and errors "
         "of that service.\n\n"
-        f"## Limits of this server\n\n| setting | value | meaning |\n|---|---|---|\n{rows}\n"
+        f"## Limits of this server\n\n| setting | value | meaning |\n|---|---|---|\n{rows}\n\n"
+        f"## Limits of the language\n\n| bound | most | code of what is more |\n|---|---|---|\n{bounds}\n"
     )

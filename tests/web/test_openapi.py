@@ -170,11 +170,12 @@ class TestDocument:
 
     def test_it_says_the_limits_of_the_server(self, document):
         """Every setting that is one, with its value, for programs and for people."""
-        limits = {name for name, _ in config.described() if name.startswith("max_")}
+        limits = {name for name, _ in config.described() if config.is_limit(name)}
 
         assert limits <= set(document["x-limits"])
         assert document["x-limits"]["max_body_bytes"]["value"] == Settings.max_body_bytes
         assert all(f"`{name}`" in document["info"]["description"] for name in limits)
+        assert "| fields of a sort | 32 | `Location13103` |" in document["info"]["description"]
 
 
 class TestCommand:
