@@ -20,7 +20,7 @@ import regex
 from bson import Regex
 
 from connectome.errors import QueryError
-from connectome.query.deadline import expired, remaining
+from connectome.query.deadline import check, expired, remaining
 from connectome.query.values import REGEX_FLAGS
 
 Match = regex.Match[str]
@@ -37,8 +37,10 @@ def compile_pattern(expression: Regex[str]) -> Callable[[str], bool]:
 
     Raises:
         QueryError: ``Location51091`` -- not a regular expression, or one that needs what is not supported;
-            ``BadValue`` -- a null character in it.  From the test: ``MaxTimeMSExpired`` -- the request's time is over.
+            ``BadValue`` -- a null character in it; ``MaxTimeMSExpired`` -- the request's time is over, from the test
+            too.
     """
+    check()  # thousands of them may be compiled
     if "\0" in expression.pattern:
         raise QueryError(_NULL_CHARACTER)
     find = finder(expression)

@@ -652,6 +652,7 @@ class EmbeddedCollection:
         changed: Numbered = {}
         examples: list[Example] = []
         for number, document in chosen:
+            check()
             after = modify.update.apply(document, modify.filter)
             if after is not document:
                 _require(self._schema, after)

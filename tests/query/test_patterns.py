@@ -116,6 +116,13 @@ class TestTime:
 
         assert (caught.value.code, caught.value.pointer) == ("MaxTimeMSExpired", None)
 
+    def test_patterns_are_not_compiled_when_the_time_is_over(self):
+        """A filter may hold thousands of them, and compiling one takes long."""
+        with deadline(0), pytest.raises(QueryError) as caught:
+            Filter({"a": {"$in": [Regex("^a"), Regex("b$")]}})
+
+        assert caught.value.code == "MaxTimeMSExpired"
+
     def test_the_budget_is_the_requests_not_the_strings(self):
         """What one string has used up is gone for the next."""
         found = compile_pattern(Regex("(a+)+$"))

@@ -27,13 +27,15 @@ from connectome import extjson
 from connectome.errors import (
     DuplicateKey,
     NoSpace,
+    QueryError,
     StoreFailed,
     StoreLocked,
     UpdateError,
 )
 from connectome.query import Filter, Sort
+from connectome.query.deadline import expired
 from connectome.schemas import Schema
-from connectome.stores import Collection, Find, Store, open_store
+from connectome.stores import Collection, Find, Store, embedded, open_store
 from connectome.stores.embedded import EmbeddedStore
 
 
@@ -71,6 +73,23 @@ class TestUpdate:
         collection.update(change({}, {"$set": {"wings": 2}}))
 
         assert (directory / "birds.json").stat().st_mtime_ns == before
+
+    def test_an_update_ends_with_its_time(self, collection, monkeypatch):
+        """After the document at which it is over: none is changed."""
+        looks = iter([False, False, True])
+
+        def over() -> None:
+            if next(looks):
+                raise expired()
+
+        monkeypatch.setattr(embedded, "check", over)
+        before = canonical(everything(collection))
+
+        with pytest.raises(QueryError) as caught:
+            collection.update(change({}, {"$set": {"wings": 3}}))
+
+        assert caught.value.code == "MaxTimeMSExpired"
+        assert canonical(everything(collection)) == before
 
     def test_a_document_cannot_grow_deeper_than_it_can_be_kept(self, store):
         """Moving a document into itself again and again ends in a refusal, not in a crash, and what is there stays."""
