@@ -94,6 +94,12 @@ class TestFaults:
         assert first == again != other
         assert set(first) == {200, 503}
 
+    def test_a_share_of_nothing_concerns_nobody(self):
+        """So that a script may turn failures off by the number alone."""
+        asked = Asked(*faults.failures(["0%"]), *faults.spoilt(["0%:truncate"]))
+
+        assert set(statuses(asked, 20)) == {200}
+
     def test_operations_do_not_disturb_each_other(self):
         """What befalls the reads is the same, whatever is written in between."""
         half = faults.failures(["50%"])
@@ -194,7 +200,7 @@ class TestFaults:
             ({}, ""),
             ({"status": 500, "fault": "truncate"}, ""),
             ({"delay": 5, "retryAfter": 1}, ""),
-            ({"status": 500, "share": 0}, "/share"),
+            ({"status": 500, "share": -0.1}, "/share"),
         ],
     )
     def test_what_is_no_fault_is_refused(self, asked, problem_of, body, pointer):
@@ -210,11 +216,10 @@ class TestFaults:
             (lambda texts: faults.delays("delay", texts), "fast"),
             (lambda texts: faults.delays("delay", texts), "wirte=5"),
             (faults.failures, "5"),
-            (faults.failures, "0%"),
             (faults.failures, "101%"),
             (faults.failures, "5%:200"),
             (faults.spoilt, "explode"),
-            (faults.spoilt, "0%:timeout"),
+            (faults.spoilt, "101%:timeout"),
         ],
     )
     def test_an_option_that_says_nothing_is_refused(self, read, text):

@@ -49,7 +49,7 @@ SCHEMA: Final[dict[str, Any]] = {
         "fault": {"enum": list(KINDS)},
         "delay": _MILLISECONDS,
         "jitter": _MILLISECONDS,
-        "share": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        "share": {"type": "number", "minimum": 0, "maximum": 1},
         "times": {"type": "integer", "minimum": 1},
     },
     "additionalProperties": False,
@@ -311,7 +311,7 @@ def failures(texts: Iterable[str]) -> list[Fault]:
     for text in texts:
         operation, value = _scope("fail", text)
         parts = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]+)?)%(?::([45][0-9][0-9]))?", value)
-        if not parts or not 0 < float(parts[1]) <= 100:
+        if not parts or float(parts[1]) > 100:
             raise ConfigurationError(
                 f"--fail takes [OPERATION=]SHARE%[:STATUS], such as 5% or writes=5%:500, not {text!r}"
             )
@@ -332,7 +332,7 @@ def spoilt(texts: Iterable[str]) -> list[Fault]:
         parts = re.fullmatch(r"(?:([0-9]{1,3}(?:\.[0-9]+)?)%:)?(\w+)", value)
         kind = next((each for each in KINDS if parts and parts[2] == each), None)
         share = float(parts[1] or 100) if parts else 0.0
-        if not kind or not 0 < share <= 100:
+        if not kind or share > 100:
             raise ConfigurationError(f"--fault takes [OPERATION=][SHARE%:]{'|'.join(KINDS)}, not {text!r}")
         found.append(Fault(operation, fault=kind, share=share / 100))
     return found
