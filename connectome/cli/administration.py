@@ -167,6 +167,10 @@ def replacing(file: Path) -> Iterator[BinaryIO]:
     try:
         with open(opened, "wb") as stream:
             yield stream
+            if not is_stream:
+                # Else a power cut may leave the name with nothing behind it.
+                stream.flush()
+                os.fsync(stream.fileno())
         if not is_stream:
             written.replace(target)
     except OSError as error:

@@ -16,7 +16,7 @@ from connectome.config import Settings
 from connectome.errors import CollectionExists, ConfigurationError, StoreFailed
 
 if TYPE_CHECKING:
-    from connectome.query import Document, Projection
+    from connectome.query import Document
     from connectome.stores import Collection
 
 # Documents that are copied at once: so many, and so many bytes of BSON, but one at least.
@@ -34,8 +34,8 @@ def migrate(source: str | None, target: str | None, resume: bool) -> None:
     Copy every collection to another store: documents, schemas, credentials, pinned indexes.
 
     Nothing else may write to either of them meanwhile; where a migration was cut short, its target is not opened until
-    --resume has finished it.  What is copied stays where it was.  A URL with a password is
-    not for the command line, where others can read it: CONNECTOME_STORE stands for the database, on either side.
+    --resume has finished it.  What is copied stays where it was.  A URL with a password is not for the command line,
+    where others can read it: CONNECTOME_STORE stands for the database, on either side.
     """
     from connectome.query.deadline import deadline
     from connectome.service import Service
@@ -93,6 +93,7 @@ def _copied(source: Collection, target: Collection, name: str) -> int:
         StoreFailed: There are not as many there as here.
     """
     from connectome.query import Filter, Projection
+    from connectome.stores import Find
 
     ids = Projection({"_id": 1})
     with click.progressbar(
@@ -104,20 +105,20 @@ def _copied(source: Collection, target: Collection, name: str) -> int:
             total += len(batch)
             bar.update(len(batch))
     target.sync()
-    found = sum(map(len, _batches(target, ids)))
+    found = sum(1 for _ in target.find(Find(projection=ids)))
     if found != total:
         raise StoreFailed(f"{name} has {total} documents here, and {found} there: something else writes to one of them")
     return total
 
 
-def _batches(collection: Collection, projection: Projection | None = None) -> Iterator[list[Document]]:
+def _batches(collection: Collection) -> Iterator[list[Document]]:
     import bson
 
     from connectome.stores import Find
 
     batch: list[Document] = []
     size = 0
-    for document in collection.find(Find(projection=projection or Find.projection)):
+    for document in collection.find(Find()):
         batch.append(document)
         size += len(bson.encode(document))
         if len(batch) == _BATCH or size >= _BATCH_BYTES:

@@ -12,7 +12,7 @@ import functools
 import itertools
 import operator
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -251,60 +251,64 @@ def of_max(operand: Value) -> Accumulator:
     return _extreme(operand, operator.gt)
 
 
-@accumulator("$push")
-def of_push(operand: Value) -> Accumulator:
-    """An array of the values, without those that are missing."""
-
-    def add(values: list[Value], value: Value) -> None:
-        if value is not MISSING:
-            values.append(value)
-            check_held(len(values))
-
-    return Accumulator(value_of(operand), lambda _: [], add, lambda values: values)
-
-
-@accumulator("$addToSet")
-def of_add_to_set(operand: Value) -> Accumulator:
-    """An array of the different values, without those that are missing, in the order in which they came."""
-
-    def add(values: dict[Any, Value], value: Value) -> None:
-        if value is not MISSING:
-            values.setdefault(index_key(value), value)
-            check_held(len(values))
-
-    return Accumulator(value_of(operand), lambda _: {}, add, lambda values: list(values.values()))
-
-
-def _require_array(name: str, value: Value) -> None:
-    if type(value) is not list:
-        raise QueryError(f"{name} of a group takes arrays, not {preview(value)}", code="TypeMismatch", pointer=None)
-
-
-@accumulator("$concatArrays")
-def of_concat_arrays(operand: Value) -> Accumulator:
-    """An array of the elements of all values, which are arrays or missing."""
+def _gathered(operand: Value, elements_of: Callable[[Value], Iterable[Value]]) -> Accumulator:
+    """An array of the elements that each value stands for; what is missing stands for none."""
 
     def add(elements: list[Value], value: Value) -> None:
         if value is not MISSING:
-            _require_array("$concatArrays", value)
-            elements += value
+            elements.extend(elements_of(value))
             check_held(len(elements))
 
     return Accumulator(value_of(operand), lambda _: [], add, lambda elements: elements)
 
 
-@accumulator("$setUnion")
-def of_set_union(operand: Value) -> Accumulator:
-    """An array of the different elements of all values, which are arrays or missing, as they first came."""
+def _distinct(operand: Value, elements_of: Callable[[Value], Iterable[Value]]) -> Accumulator:
+    """The same of those elements that differ, in the order in which they came."""
 
     def add(elements: dict[Any, Value], value: Value) -> None:
         if value is not MISSING:
-            _require_array("$setUnion", value)
-            for element in value:
+            for element in elements_of(value):
                 elements.setdefault(index_key(element), element)
             check_held(len(elements))
 
     return Accumulator(value_of(operand), lambda _: {}, add, lambda elements: list(elements.values()))
+
+
+def _itself(value: Value) -> Iterable[Value]:
+    return (value,)
+
+
+def _elements_for(name: str) -> Callable[[Value], Iterable[Value]]:
+    def elements_of(value: Value) -> Iterable[Value]:
+        if type(value) is not list:
+            raise QueryError(f"{name} of a group takes arrays, not {preview(value)}", code="TypeMismatch", pointer=None)
+        return value
+
+    return elements_of
+
+
+@accumulator("$push")
+def of_push(operand: Value) -> Accumulator:
+    """An array of the values, without those that are missing."""
+    return _gathered(operand, _itself)
+
+
+@accumulator("$addToSet")
+def of_add_to_set(operand: Value) -> Accumulator:
+    """An array of the different values, without those that are missing, in the order in which they came."""
+    return _distinct(operand, _itself)
+
+
+@accumulator("$concatArrays")
+def of_concat_arrays(operand: Value) -> Accumulator:
+    """An array of the elements of all values, which are arrays or missing."""
+    return _gathered(operand, _elements_for("$concatArrays"))
+
+
+@accumulator("$setUnion")
+def of_set_union(operand: Value) -> Accumulator:
+    """An array of the different elements of all values, which are arrays or missing, as they first came."""
+    return _distinct(operand, _elements_for("$setUnion"))
 
 
 @accumulator("$mergeObjects")

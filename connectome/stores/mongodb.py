@@ -360,13 +360,11 @@ class MongoDBCollection:
         return map(extjson.encode, self.find(find))
 
     def _cursor(self, find: Find) -> Any:
-        skip = min(find.skip, _MOST)
         return self._documents.find_raw_batches(
             find.filter.source,
             find.projection.source or None,
             sort=_sort(find.sort.source),
-            skip=skip,
-            limit=min(find.limit, _MOST - skip),
+            **_window(find),
             max_time_ms=_milliseconds(),
         )
 
@@ -426,8 +424,7 @@ class MongoDBCollection:
             "filter": find.filter.source,
             "projection": find.projection.source,
             "sort": dict(_sort(find.sort.source) or ()),
-            "skip": min(find.skip, _MOST),
-            "limit": min(find.limit, _MOST - min(find.skip, _MOST)),
+            **_window(find),
         }
         try:
             with self._answering():
@@ -910,6 +907,12 @@ def _waiting(file: IO[bytes]) -> Iterator[Document]:
     file.seek(0)
     for document in bson.decode_file_iter(file, _UNREAD):
         yield from _decoded(bytes(document.raw))
+
+
+def _window(find: Find) -> dict[str, int]:
+    """How many documents to skip and to find, as far as MongoDB can count."""
+    skip = min(find.skip, _MOST)
+    return {"skip": skip, "limit": min(find.limit, _MOST - skip)}
 
 
 def _sort(source: Any) -> list[tuple[str, Any]] | None:

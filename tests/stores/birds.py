@@ -7,13 +7,26 @@ from typing import Any
 from strategies import canonical
 
 from connectome.query import Filter, Update
-from connectome.stores import Collection, Find, Modified, Modify
+from connectome.schemas import Schema
+from connectome.stores import Collection, Find, Modified, Modify, Store
 
 BIRDS = [
     {"_id": "kestrel", "wings": 2, "eggs": [4, 5]},
     {"_id": "owl", "wings": 2, "eggs": [3]},
     {"_id": "wren", "wings": 2, "sings": {"well": True}},
 ]
+
+
+def new_birds(store: Store) -> Collection:
+    """The three, in a new collection."""
+    collection = store.collection("birds", None, new=True)
+    collection.insert_many(BIRDS)
+    return collection
+
+
+def reopened(store: Store, *, schema: Schema | None = None) -> Collection:
+    """The birds as a fresh look finds them."""
+    return store.collection("birds", schema)
 
 
 def everything(collection: Collection) -> list[Any]:

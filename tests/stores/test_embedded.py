@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from birds import BIRDS, assert_identical, change, everything
+from birds import BIRDS, assert_identical, change, everything, new_birds, reopened
 from bson import Int64
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,7 +34,6 @@ from connectome.errors import (
 )
 from connectome.query import Filter, Sort
 from connectome.query.deadline import expired
-from connectome.schemas import Schema
 from connectome.stores import Collection, Find, Store, embedded, open_store
 from connectome.stores.embedded import EmbeddedStore
 
@@ -46,23 +45,9 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.fixture
-def store(directory: Path) -> Iterator[Store]:
-    """The store of ``directory``, opened in this process."""
-    with closing(open_store(directory)) as store:
-        yield store
-
-
-@pytest.fixture
 def collection(store: Store) -> Collection:
     """A collection of three birds."""
-    collection = store.collection("birds", None, new=True)
-    collection.insert_many(BIRDS)
-    return collection
-
-
-def reopened(store: Store, *, schema: Schema | None = None) -> Collection:
-    """The birds as a fresh look at the disk finds them."""
-    return store.collection("birds", schema)
+    return new_birds(store)
 
 
 class TestUpdate:

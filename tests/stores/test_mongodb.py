@@ -15,7 +15,7 @@ from typing import Any
 import bson
 import pymongo
 import pytest
-from birds import BIRDS, change, everything
+from birds import BIRDS, change, everything, new_birds
 from mongodb_server import MongoDBServer, new_database
 from strategies import canonical
 
@@ -48,15 +48,15 @@ POLLING = "serverMonitoringMode=poll&heartbeatFrequencyMS=500"
 
 @pytest.fixture
 def store(database: str) -> Iterator[Store]:
+    """The store over a database of its own."""
     with closing(open_store(database)) as store:
         yield store
 
 
 @pytest.fixture
 def collection(store: Store) -> Collection:
-    collection = store.collection("birds", None, new=True)
-    collection.insert_many(BIRDS)
-    return collection
+    """A collection of three birds."""
+    return new_birds(store)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from birds import BIRDS, assert_identical, change, everything, outcome
+from birds import BIRDS, assert_identical, change, everything, new_birds, outcome, reopened
 from bson import DatetimeMS, Int64, ObjectId, Regex
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -45,14 +45,7 @@ def store(request: pytest.FixtureRequest, directory: Path, monkeypatch: pytest.M
 @pytest.fixture
 def collection(store: Store) -> Collection:
     """A collection of three birds."""
-    collection = store.collection("birds", None, new=True)
-    collection.insert_many(BIRDS)
-    return collection
-
-
-def reopened(store: Store, *, schema: Schema | None = None) -> Collection:
-    """The birds as a fresh look finds them."""
-    return store.collection("birds", schema)
+    return new_birds(store)
 
 
 class TestInsertOne:
